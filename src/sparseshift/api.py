@@ -1,0 +1,242 @@
+"""The library in a notebook: fit a model to an AnnData, look at it, adapt it, score it, save it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sparseshift.data import simulation
+from sparseshift.data.cells import Cells
+from sparseshift.data.design import Design
+from sparseshift.errors import OptionError, ScreenError
+from sparseshift.fitted_model import FittedModel, Specification
+from sparseshift.models.presets import Options, build_model, build_options, get_preset
+from sparseshift.screens.cells import read_labels, read_perturbations, to_cells
+from sparseshift.screens.check import check_screen
+from sparseshift.screens.columns import Columns
+from sparseshift.training import loop
+from sparseshift.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+logger = logging.getLogger(__name__)
+
+_TRAINING_OPTIONS = tuple(
+    f.name
+    for f in fields(TrainingConfig)
+    if f.name not in {"max_epochs", "batch_size", "validation_fraction"}
+)
+
+
+def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
+    adata: AnnData,
+    preset: str,
+    *,
+    perturbation: str,
+    control: str | None = None,
+    batch: str | None = None,
+    layer: str | None = None,
+    n_latents: int = 15,
+    seed: int = 0,
+    max_epochs: int | None = None,
+    batch_size: int = 128,
+    validation_fraction: float = 0.1,
+    warm_start: str | None = "auto",
+    device: str = "auto",
+    **options: Any,
+) -> FittedModel:
+    """Trains a model on all cells of a screen.
+
+    The ELBO of Lopez et al. (2023, eq. 6-8), in nats a cell; what the prior's parameters cost is
+    spread over the training cells.
+
+    Args:
+        adata: the screen, integer counts (cells, genes); it is not changed.
+        preset: "vae", "ivae" or "svae_plus".
+        perturbation: obs column of the perturbation: a gene, `A+B`, or the control's name.
+        control: the label of unperturbed cells, whose shift is fixed at 0; None: there are none.
+        batch: obs column of the batch, a covariate of the decoder; None: no batches.
+        layer: where the counts are; None: X.
+        n_latents: dimensions of z.
+        seed: of initial weights, batches, noise and the choice of validation cells.
+        max_epochs: passes over the training cells; None: enough for `steps` gradient steps.
+        batch_size: cells a gradient step.
+        validation_fraction: share of cells kept aside to choose the best weights; 0: none.
+        warm_start: "auto" is the preset's choice, None is off. No preset has one yet.
+        device: "cpu", "cuda", ..., or "auto": CUDA if there is one.
+        **options: of the model (n_hidden, n_layers, normalisation, dropout, alpha,
+            initial_logit) and of training (steps, learning_rate, logit_rate, kl_warmup, patience,
+            n_evaluations, gradient_clip).
+
+    Returns:
+        The fitted model.
+
+    Raises:
+        ScreenError: the screen has faults; the message lists all of them.
+        OptionError: an option does not exist or cannot have this value.
+        TrainingError: a term of the objective stopped being finite.
+    """
+    columns = Columns(perturbation=perturbation, control=control, batch=batch, layer=layer)
+    model_options, training = _split_options(
+        preset,
+        options,
+        TrainingConfig(
+            max_epochs=max_epochs, batch_size=batch_size, validation_fraction=validation_fraction
+        ),
+    )
+    if n_latents < 1:
+        raise OptionError(f"n_latents={n_latents} must be at least 1.")
+    if warm_start not in {"auto", None}:
+        raise OptionError(f"warm_start={warm_start!r} is not one of 'auto', None.")
+    target = resolve_device(device)
+    check_screen(adata, columns)
+    labels = read_perturbations(adata, columns)
+    design = Design.of_labels(labels.tolist(), control, additive=get_preset(preset).additive)
+    genes = tuple(map(str, adata.var_names))
+    batches = () if batch is None else tuple(sorted(set(read_labels(adata, batch).tolist())))
+    cells, _ = to_cells(adata, columns, genes, design, batches)
+    module = build_model(
+        preset,
+        model_options,
+        design,
+        n_genes=len(genes),
+        n_batches=max(1, len(batches)),
+        n_latents=n_latents,
+        seed=seed,
+    ).to(target)
+    train, validation = _hold_out(cells.to(target), training.validation_fraction, seed)
+    logger.info(
+        "Fitting %s: %d cells, %d genes, %d perturbations, %d latents, seed %d, %s",
+        preset, train.n_cells, len(genes), len(design.perturbations), n_latents, seed, target,
+    )  # fmt: skip
+    history = loop.fit(module, train, validation, training, seed)
+    spec = Specification(
+        preset=preset,
+        options=model_options,
+        training=training,
+        columns=columns,
+        design=design,
+        trained=design.perturbations,
+        genes=genes,
+        batches=batches,
+        n_latents=n_latents,
+        seed=seed,
+    )
+    return FittedModel(spec, module.eval(), history)
+
+
+def load(path: str | Path) -> FittedModel:
+    """Reads a model that `FittedModel.save` wrote: JSON and safetensors, nothing is executed.
+
+    Raises:
+        FileNotFoundError: there is no model in this directory.
+        OptionError: the files are of a format this version does not know.
+    """
+    return FittedModel.read(path)
+
+
+def simulate(name: Literal["paper"] = "paper", *, seed: int = 0, **sizes: int) -> AnnData:
+    """A simulated screen whose latents and targets are known.
+
+    Args:
+        name: "paper", the simulator of the code behind Lopez et al. (2023, section 5.1).
+        seed: of all draws.
+        **sizes: n_perturbations (100), n_cells_per_perturbation (250), n_control_cells (0),
+            n_latents (15), n_genes (100).
+
+    Returns:
+        Counts in X (cells, genes); obs["perturbation"] ("p000", ..., "control"); obsm["z"] the true
+        latents (cells, latents); uns["shifts"] their true shifts (perturbations, latents), in the
+        order of uns["perturbations"].
+
+    Raises:
+        OptionError: an unknown simulator or size, or a size that is not positive.
+    """
+    from anndata import AnnData
+    from scipy import sparse
+
+    if name != "paper":
+        raise OptionError(f"There is no simulator {name!r}. The simulators are: paper.")
+    known = (
+        "n_perturbations",
+        "n_cells_per_perturbation",
+        "n_control_cells",
+        "n_latents",
+        "n_genes",
+    )
+    if unknown := sorted(set(sizes) - set(known)):
+        raise OptionError(f"simulate: unknown {', '.join(unknown)}. Known: {', '.join(known)}.")
+    drawn = simulation.paper(np.random.default_rng(seed), **sizes)
+    names = np.array([f"p{i:03d}" for i in range(len(drawn.shifts))] + ["control"])
+    screen = AnnData(
+        X=sparse.csr_matrix(drawn.counts.astype(np.float32)),
+        obs=pd.DataFrame(
+            {"perturbation": pd.Categorical(names[drawn.perturbation])},
+            index=[f"cell_{i}" for i in range(len(drawn.counts))],
+        ),
+        var=pd.DataFrame(index=[f"gene_{i}" for i in range(drawn.counts.shape[1])]),
+    )
+    screen.obsm["z"] = drawn.latents
+    screen.uns["shifts"] = drawn.shifts
+    screen.uns["perturbations"] = names[:-1]
+    return screen
+
+
+def check_options(preset: str, options: dict[str, Any]) -> None:
+    """Whether `fit` would take these options.
+
+    Raises:
+        OptionError: an unknown preset or option, or an impossible value.
+    """
+    get_preset(preset)
+    _split_options(preset, options, TrainingConfig())
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device of a name; "auto": CUDA if there is one, else CPU.
+
+    Raises:
+        OptionError: no such device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(
+            f"device={device!r} cannot be used here ({reason}). Use 'cpu' or 'auto'."
+        ) from error
+
+
+def _split_options(
+    preset: str, options: dict[str, Any], training: TrainingConfig
+) -> tuple[Options, TrainingConfig]:
+    known = [f.name for f in fields(Options)] + list(_TRAINING_OPTIONS)
+    if unknown := sorted(set(options) - set(known)):
+        raise OptionError(
+            f"Unknown option of {preset!r}: {', '.join(unknown)}. Known options: {', '.join(known)}."
+        )
+    of_training = {k: v for k, v in options.items() if k in _TRAINING_OPTIONS}
+    of_model = {k: v for k, v in options.items() if k not in _TRAINING_OPTIONS}
+    return build_options(preset, of_model), replace(training, **of_training)
+
+
+def _hold_out(cells: Cells, fraction: float, seed: int) -> tuple[Cells, Cells | None]:
+    order = np.random.default_rng(seed).permutation(cells.n_cells)
+    n_validation = round(fraction * cells.n_cells)
+    if cells.n_cells - n_validation < 2:
+        raise ScreenError(
+            f"The screen has {cells.n_cells} cells; training needs at least 2 beside the "
+            f"validation cells (validation_fraction={fraction})."
+        )
+    index = torch.from_numpy(order).to(cells.counts.device)
+    validation = cells.take(index[:n_validation]) if n_validation else None
+    return cells.take(index[n_validation:]), validation

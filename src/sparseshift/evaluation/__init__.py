@@ -1,0 +1,1 @@
+"""How good a fit is: bounds on unseen cells, effects against observed ones, shared mechanisms."""

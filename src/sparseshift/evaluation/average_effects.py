@@ -1,0 +1,47 @@
+"""Average treatment effects on expression: what a perturbation does to the mean profile."""
+
+import numpy as np
+
+
+def log_normalise(counts: np.ndarray, target_total: float) -> np.ndarray:
+    """log(1 + counts scaled to a common total), (cells, genes)."""
+    total = counts.sum(axis=1, keepdims=True)
+    # a sampled cell may be empty; it stays a profile of zeros
+    return np.log1p(counts * (target_total / np.where(total > 0, total, 1.0)))
+
+
+def mean_profile(counts: np.ndarray, target_total: float) -> np.ndarray:
+    """Mean over cells of `log_normalise`, (genes,)."""
+    return log_normalise(counts, target_total).mean(axis=0)
+
+
+def pearson_r(predicted: np.ndarray, observed: np.ndarray) -> float:
+    """Pearson correlation over genes; NaN where either side does not vary."""
+    x, y = predicted - predicted.mean(), observed - observed.mean()
+    norm = np.linalg.norm(x) * np.linalg.norm(y)
+    return float(x @ y / norm) if norm > 0 else float("nan")
+
+
+def effect_variances(profiles: dict[str, np.ndarray], effects: dict[str, np.ndarray]) -> float:
+    """Variance of true effects around their mean, averaged over genes, never negative.
+
+    Method of moments: the variance of the observed effects over perturbations, less the mean
+    sampling variance of a perturbation's mean profile.
+
+    Args:
+        profiles: log-normalised cells of each training perturbation, each (cells, genes).
+        effects: their mean profiles less the control's, each (genes,).
+    """
+    if len(effects) < 2:
+        return 0.0
+    observed = np.var(list(effects.values()), axis=0, ddof=1)
+    sampling = np.mean([sampling_variance(cells) for cells in profiles.values()])
+    return max(0.0, float(observed.mean() - sampling))
+
+
+def sampling_variance(profiles: np.ndarray) -> float:
+    """Variance of the mean of these cells, (cells, genes), averaged over genes."""
+    n_cells = len(profiles)
+    if n_cells < 2:
+        return float("inf")
+    return float(profiles.var(axis=0, ddof=1).mean() / n_cells)

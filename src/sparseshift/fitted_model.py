@@ -1,0 +1,330 @@
+"""A trained model and all that can be asked of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sparseshift._version import __version__
+from sparseshift.data.cells import Cells
+from sparseshift.data.design import Design
+from sparseshift.errors import OptionError
+from sparseshift.evaluation.latent_genes import log2_fold_changes
+from sparseshift.evaluation.likelihood import cell_iwelbo
+from sparseshift.models.adaptation import adapted_prior
+from sparseshift.models.masks import FixedMask
+from sparseshift.models.presets import Options, build_model
+from sparseshift.models.priors import ShiftPrior
+from sparseshift.models.vae import PerturbationVAE
+from sparseshift.screens.cells import read_perturbations, to_cells
+from sparseshift.screens.columns import Columns
+from sparseshift.training.config import TrainingConfig
+from sparseshift.training.history import History, Record
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Specification:
+    """All that is needed to build a model again, but its weights.
+
+    Attributes:
+        preset: its name.
+        options: of the model.
+        training: settings it was trained with.
+        columns: of the screen it was trained on.
+        design: rows of the effect table, trained ones first.
+        trained: perturbations that were trained.
+        genes: var_names, in the order of the weights.
+        batches: names in the order of their codes; empty without batches.
+        n_latents: dimensions of z.
+        seed: of the fit.
+        adapted: whether rows were placed after training, with everything else frozen.
+    """
+
+    preset: str
+    options: Options
+    training: TrainingConfig
+    columns: Columns
+    design: Design
+    trained: tuple[str, ...]
+    genes: tuple[str, ...]
+    batches: tuple[str, ...]
+    n_latents: int
+    seed: int
+    adapted: bool = False
+
+    def build(self) -> PerturbationVAE:
+        """A model of this shape with fresh weights."""
+        module = build_model(
+            self.preset,
+            self.options,
+            self.design,
+            n_genes=len(self.genes),
+            n_batches=max(1, len(self.batches)),
+            n_latents=self.n_latents,
+            seed=self.seed,
+        )
+        if self.adapted and isinstance(module.prior, ShiftPrior):
+            shape = (len(self.design.perturbations), self.n_latents)
+            module.prior = ShiftPrior(torch.zeros(shape), FixedMask(torch.zeros(shape)))
+        return module
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Specification:
+        """The specification of plain data, as `dataclasses.asdict` made it."""
+        plain: dict[str, Any] = dict(content)
+        for name in ("trained", "genes", "batches"):
+            plain[name] = tuple(plain[name])
+        design = dict(plain["design"])
+        design["perturbations"] = tuple(design["perturbations"])
+        plain["design"] = Design(**design)
+        plain["options"] = Options(**plain["options"])
+        plain["training"] = TrainingConfig(**plain["training"])
+        plain["columns"] = Columns(**plain["columns"])
+        return cls(**plain)
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A trained model and the names of what it was trained on.
+
+    Attributes:
+        spec: what it is.
+        module: the network, in eval mode.
+        records: evaluations during training.
+    """
+
+    spec: Specification
+    module: PerturbationVAE
+    records: History
+    _index: pd.Index = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        index = pd.Index(self.spec.design.perturbations, name="perturbation", dtype=object)
+        object.__setattr__(self, "_index", index)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row an evaluation during training (`training.history.Record`), nats a cell."""
+        return pd.DataFrame(self.records.records)
+
+    def latents(self, adata: AnnData) -> np.ndarray:
+        """Posterior means of z, (cells, latents) float32; perturbation labels are not needed.
+
+        Raises:
+            ScreenError: genes of the model are missing, or cells have no counts in them.
+        """
+        cells = self._cells(adata, with_labels=False)[0]
+        with torch.no_grad():
+            means = [self.module.encoder(part.counts)[0].cpu() for part in _chunks(cells)]
+        return torch.cat(means).numpy()
+
+    def inclusion_probability(self) -> pd.DataFrame:
+        """How probably each perturbation shifts each latent, (perturbations, latents), in [0, 1].
+
+        All 1 where shifts are dense (ivae), all 0 where there are none (vae). Rows are genes where
+        shifts are additive, labels where they are a table; adapted perturbations come last.
+        """
+        return self._table(self.module.prior.inclusion_probability())
+
+    def effects(self) -> pd.DataFrame:
+        """Shift of each latent if the perturbation hits it, (perturbations, latents).
+
+        In units of the standard deviation of z within a perturbation. The expected shift is
+        `inclusion_probability() * effects()`.
+        """
+        return self._table(self.module.prior.effect())
+
+    def adapt(self, adata: AnnData) -> FittedModel:
+        """Places perturbations the model was not trained on, from some of their cells.
+
+        Everything but their shift stays frozen, normalisation too; their shift is the closed-form
+        optimum (`models.adaptation`). Cells of perturbations the model knows change nothing; a
+        combination of known perturbations needs no adapting where shifts are additive.
+
+        Args:
+            adata: support cells, labelled in the same obs column.
+
+        Raises:
+            ScreenError: missing genes or columns, cells without counts.
+        """
+        labels = read_perturbations(adata, self.spec.columns)
+        new = self.spec.design.unknown(sorted(set(labels.tolist())))
+        if not new:
+            return self
+        design = self.spec.design.extend(new)
+        support, _ = self._cells(adata, design=design)
+        with torch.no_grad():
+            mean = torch.cat([self.module.encoder(part.counts)[0] for part in _chunks(support)])
+        prior = adapted_prior(
+            self.module.prior, mean, support, len(self.spec.design.perturbations)
+        )
+        spec = replace(self.spec, design=design, adapted=True)
+        module = PerturbationVAE(
+            self.module.encoder, self.module.decoder, prior, len(self.spec.genes)
+        )
+        module.log_inverse_dispersion = self.module.log_inverse_dispersion
+        return FittedModel(spec, module.to(support.counts.device).eval(), self.records)
+
+    def cell_iwelbo(self, adata: AnnData, n_particles: int, *, seed: int = 0) -> pd.Series:
+        """Importance-weighted bound on log p(x | perturbation, total) of each cell, in nats.
+
+        Args:
+            adata: cells of perturbations the model knows.
+            n_particles: draws a cell; more are tighter.
+            seed: of the draws.
+
+        Returns:
+            Series over cells.
+
+        Raises:
+            ScreenError: unknown perturbations (call `adapt` first), batches or genes.
+            OptionError: n_particles is less than 1.
+        """
+        cells, _ = self._cells(adata)
+        values = cell_iwelbo(self.module, cells, n_particles, seed)
+        return pd.Series(
+            values.cpu().numpy(), index=adata.obs_names, name=f"iwelbo_k{n_particles}"
+        )
+
+    def iwelbo(self, adata: AnnData, n_particles: int = 100, *, seed: int = 0) -> pd.Series:
+        """Mean `cell_iwelbo` of each perturbation's cells: nats per cell, by perturbation label.
+
+        The bound of Burda et al. (2016, eq. 8) with the masks summed out of p(z | a) in density.
+        Its negative is the paper's interventional NLL (I-NLL).
+        """
+        values = self.cell_iwelbo(adata, n_particles, seed=seed)
+        labels = read_perturbations(adata, self.spec.columns)
+        by_label = values.groupby(pd.Index(labels, name="perturbation")).mean()
+        by_label.name = values.name
+        return by_label
+
+    def sample(self, adata: AnnData, *, seed: int = 0) -> np.ndarray:
+        """Counts the model expects of such cells, (cells, genes) float32, in the model's genes.
+
+        Labels, batches and totals are those of adata; z is drawn from the prior of the label.
+        """
+        cells, _ = self._cells(adata)
+        generator = torch.Generator(device=cells.counts.device).manual_seed(seed)
+        with torch.no_grad():
+            drawn = [self.module.sample(part, generator).cpu() for part in _chunks(cells)]
+        return torch.cat(drawn).numpy()
+
+    def top_genes(self, adata: AnnData, n_genes: int = 8) -> pd.DataFrame:
+        """The genes that each latent moves most, as the decoder has it.
+
+        Each latent is moved up by one unit (a standard deviation of z within a perturbation) from
+        where the control cells are, or from all cells where there is no control.
+
+        Args:
+            adata: cells to start from; at most 1,000 are used.
+            n_genes: genes a latent.
+
+        Returns:
+            Columns latent, gene, log2_fold_change (mean over cells), edges (perturbations whose
+            inclusion probability for the latent exceeds 1/2); largest absolute change first.
+        """
+        labels = read_perturbations(adata, self.spec.columns)
+        start = np.flatnonzero(labels == self.spec.columns.control)
+        start = start if len(start) else np.arange(adata.n_obs)
+        chosen = start[np.unique(np.linspace(0, len(start) - 1, 1000).astype(int))]
+        change = log2_fold_changes(self.module, self.latents(adata[chosen]))
+        edges = (self.inclusion_probability() > 0.5).sum()
+        genes = np.asarray(self.spec.genes)
+        top = np.argsort(-np.abs(change), axis=1)[:, :n_genes]
+        return pd.concat(
+            [
+                pd.DataFrame(
+                    {
+                        "latent": latent,
+                        "gene": genes[top[j]],
+                        "log2_fold_change": change[j, top[j]],
+                        "edges": int(edges[latent]),
+                    }
+                )
+                for j, latent in enumerate(edges.index)
+            ],
+            ignore_index=True,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes model.json and weights.safetensors into a directory (made if needed)."""
+        from safetensors.torch import save_file
+
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        content = {
+            "format": FORMAT,
+            "sparseshift": __version__,
+            "specification": asdict(self.spec),
+            "best": self.records.best,
+            "history": [_to_json_numbers(r._asdict()) for r in self.records.records],
+        }
+        state = {k: v.detach().cpu().contiguous() for k, v in self.module.state_dict().items()}
+        save_file(state, path / "weights.safetensors")
+        (path / "model.json").write_text(
+            json.dumps(content, indent=1, allow_nan=False), encoding="utf-8"
+        )
+
+    @classmethod
+    def read(cls, path: str | Path) -> FittedModel:
+        """Reads what `save` wrote; see `sparseshift.load`."""
+        from safetensors.torch import load_file
+
+        path = Path(path)
+        if not (path / "model.json").is_file():
+            raise FileNotFoundError(f"{path} holds no model: there is no model.json in it.")
+        content = json.loads((path / "model.json").read_text(encoding="utf-8"))
+        if content.get("format") != FORMAT:
+            raise OptionError(
+                f"{path} has model format {content.get('format')!r}; this version reads {FORMAT}."
+            )
+        spec = Specification.from_json(content["specification"])
+        module = spec.build()
+        module.load_state_dict(load_file(path / "weights.safetensors"))
+        records = tuple(Record(**_from_json_numbers(record)) for record in content["history"])
+        return cls(spec, module.eval(), History(records, content["best"]))
+
+    def _cells(
+        self, adata: AnnData, *, design: Design | None = None, with_labels: bool = True
+    ) -> tuple[Cells, tuple[str, ...]]:
+        spec = self.spec
+        cells, labels = to_cells(
+            adata,
+            spec.columns,
+            spec.genes,
+            design or spec.design,
+            spec.batches,
+            with_labels=with_labels,
+        )
+        return cells.to(self.module.log_inverse_dispersion.device), labels
+
+    def _table(self, values: Tensor) -> pd.DataFrame:
+        columns = [f"z{j}" for j in range(self.spec.n_latents)]
+        return pd.DataFrame(values.detach().cpu().numpy(), index=self._index, columns=columns)
+
+
+def _chunks(cells: Cells, size: int = 4096) -> Sequence[Cells]:
+    index = torch.arange(cells.n_cells, device=cells.counts.device)
+    return [cells.take(part) for part in index.split(size)]
+
+
+def _to_json_numbers(record: dict[str, Any]) -> dict[str, Any]:
+    # JSON has no NaN; a validation score without validation cells becomes null
+    return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in record.items()}
+
+
+def _from_json_numbers(record: dict[str, Any]) -> dict[str, Any]:
+    return {k: float("nan") if v is None else v for k, v in record.items()}

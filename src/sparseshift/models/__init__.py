@@ -1,0 +1,1 @@
+"""What is believed about the cells: networks, latent priors, and the one VAE around them."""

@@ -1,0 +1,40 @@
+"""The simple predictors of mean expression that every model must beat.
+
+All work on mean normalised profiles: `control` (genes,), `effects` (perturbations, genes) with
+effect = mean of the perturbation's cells - mean of the control cells.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+def mean_effect(effects: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The average effect over training perturbations, (genes,): the same for every perturbation."""
+    return np.mean(list(effects.values()), axis=0)
+
+
+def additive_effect(parts: Sequence[str], effects: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """The sum of the parts' effects, (genes,); None where a part was not seen alone."""
+    if len(parts) < 2 or not all(part in effects for part in parts):
+        return None
+    return np.sum([effects[part] for part in parts], axis=0)
+
+
+def shrunk_effect(
+    support: np.ndarray, fallback: np.ndarray, between: float, within: float
+) -> np.ndarray:
+    """The support cells' effect, shrunk to the mean effect by empirical Bayes.
+
+    Args:
+        support: effect seen in n support cells, (genes,).
+        fallback: the mean effect over training perturbations, (genes,).
+        between: variance of true effects around the mean effect, averaged over genes.
+        within: sampling variance of `support`, averaged over genes.
+
+    Returns:
+        (genes,): fallback + between / (between + within) * (support - fallback).
+    """
+    total = between + within
+    weight = between / total if total > 0 else 0.0
+    return fallback + weight * (support - fallback)

@@ -1,0 +1,1 @@
+"""Kedro pipelines: names of inputs and outputs around the library, no logic."""

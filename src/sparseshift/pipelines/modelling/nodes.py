@@ -1,0 +1,113 @@
+"""Nodes of modelling: each calls one function of the library."""
+
+from typing import Any
+
+import pandas as pd
+
+from sparseshift.pipelines.parameters import (
+    EvaluationParameters,
+    ModelParameters,
+    ScreenParameters,
+)
+
+
+def fit_model(
+    screen: Any,
+    split: dict[str, Any],
+    genes: pd.DataFrame,
+    model: ModelParameters,
+    parameters: ScreenParameters,
+    seed: int,
+) -> tuple[Any, pd.DataFrame]:
+    """A model fitted to the training cells of a split, and its training history."""
+    from sparseshift.api import fit
+    from sparseshift.data.splits import Split
+    from sparseshift.screens.cells import training_screen
+    from sparseshift.screens.columns import Columns
+
+    columns = Columns(**parameters.columns.model_dump())
+    settings = model.model_dump()
+    options = settings.pop("options")
+    fitted = fit(
+        training_screen(
+            screen, columns, Split.from_json(split), genes.index[genes["chosen"]].tolist()
+        ),
+        perturbation=columns.perturbation,
+        control=columns.control,
+        batch=columns.batch,
+        layer=columns.layer,
+        seed=seed,
+        **settings,
+        **options,
+    )
+    return fitted, fitted.history
+
+
+def embed_cells(model: Any, screen: Any) -> pd.DataFrame:
+    """Posterior means of the latents of all cells with counts, (cells, latents)."""
+    from sparseshift.scoring import with_model_counts
+
+    screen = with_model_counts(screen, model)
+    names = [f"z{j}" for j in range(model.spec.n_latents)]
+    return pd.DataFrame(model.latents(screen), index=screen.obs_names, columns=names)
+
+
+def tabulate_effects(model: Any) -> pd.DataFrame:
+    """Effects and inclusion probabilities of the trained perturbations, long."""
+    inclusion = model.inclusion_probability().stack().rename("inclusion_probability")
+    effects = model.effects().stack().rename("effect")
+    return (
+        pd.concat([inclusion, effects], axis=1)
+        .rename_axis(["perturbation", "latent"])
+        .reset_index()
+    )
+
+
+def adapt_model(model: Any, screen: Any, split: dict[str, Any]) -> Any:
+    """The model with the held-out perturbations placed by their support cells."""
+    from sparseshift.scoring import with_model_counts
+
+    return model.adapt(with_model_counts(screen[split["support"]], model))
+
+
+def score_model(
+    model: Any,
+    adapted: Any,
+    screen: Any,
+    split: dict[str, Any],
+    evaluation: EvaluationParameters,
+    key: dict[str, Any],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tidy metrics of a fit, and the bound of every query cell."""
+    from sparseshift.data.splits import Split
+    from sparseshift.scoring import RunKey, ScoreSettings, score_query, score_training
+
+    run = RunKey(**key)
+    settings = ScoreSettings(**evaluation.model_dump())
+    training = score_training(model, run)
+    metrics, cells = score_query(adapted, screen, Split.from_json(split), run, settings)
+    return (pd.concat([training, metrics], ignore_index=True) if len(metrics) else training), cells
+
+
+def score_baselines(
+    screen: Any,
+    split: dict[str, Any],
+    genes: pd.DataFrame,
+    parameters: ScreenParameters,
+    evaluation: EvaluationParameters,
+    name: str,
+) -> pd.DataFrame:
+    """Tidy metrics of the simple predictors on the same query cells."""
+    from sparseshift.data.splits import Split
+    from sparseshift.scoring import ScoreSettings
+    from sparseshift.scoring import score_baselines as score
+    from sparseshift.screens.columns import Columns
+
+    return score(
+        screen,
+        Columns(**parameters.columns.model_dump()),
+        Split.from_json(split),
+        tuple(genes.index[genes["chosen"]].tolist()),
+        name,
+        ScoreSettings(**evaluation.model_dump()),
+    )

@@ -1,0 +1,176 @@
+"""The parameters of the project, typed: an unknown or impossible value stops before any node."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sparseshift.errors import OptionError, SparseshiftError
+
+
+class Strict(BaseModel):
+    """Frozen, and refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ColumnsParameters(Strict):
+    """Where a screen keeps what the models need (`screens.columns.Columns`)."""
+
+    perturbation: str
+    control: str | None = None
+    batch: str | None = None
+    layer: str | None = None
+
+
+class FiltersParameters(Strict):
+    """Which cells, perturbations and genes stay (`screens.filters.Filters`)."""
+
+    min_counts_per_cell: int = Field(default=1, ge=0)
+    min_genes_per_cell: int = Field(default=0, ge=0)
+    max_counts_per_cell: int | None = Field(default=None, ge=1)
+    min_cells_per_perturbation: int = Field(default=20, ge=1)
+    min_cells_per_gene: int = Field(default=10, ge=0)
+
+
+class GenesParameters(Strict):
+    """Which genes models see (`screens.genes.choose_genes`), chosen on training cells."""
+
+    n_top: int | None = Field(default=None, ge=1)
+    protect_targets: bool = True
+
+
+class SplitParameters(Strict):
+    """How a split is drawn (`data.splits.make_split`)."""
+
+    held_out: int | list[str] = 0
+    seed: int = 0
+    support_fraction: float = Field(default=0.5, gt=0.0, lt=1.0)
+
+
+class SimulationParameters(Strict):
+    """A simulated screen in place of a file (`sparseshift.simulate`)."""
+
+    name: Literal["paper"] = "paper"
+    seed: int = 0
+    n_perturbations: int = Field(default=100, ge=1)
+    n_cells_per_perturbation: int = Field(default=250, ge=1)
+    n_control_cells: int = Field(default=0, ge=0)
+    n_latents: int = Field(default=15, ge=1)
+    n_genes: int = Field(default=100, ge=1)
+
+
+class ScreenParameters(Strict):
+    """One screen: what it is called in its file, and what is done with it."""
+
+    columns: ColumnsParameters
+    filters: FiltersParameters = FiltersParameters()
+    genes: GenesParameters = GenesParameters()
+    splits: dict[str, SplitParameters] = {"full": SplitParameters()}
+    simulate: SimulationParameters | None = None
+    shared_mechanism: list[str] = []  # perturbations expected to share latents
+
+
+class ModelParameters(Strict):
+    """One model: a preset and how to fit it (`sparseshift.fit`)."""
+
+    preset: str
+    n_latents: int = Field(default=15, ge=1)
+    max_epochs: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=128, ge=1)
+    validation_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
+    warm_start: Literal["auto"] | None = "auto"
+    device: str = "auto"
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _known_options(self) -> "ModelParameters":
+        from sparseshift.api import check_options
+
+        try:
+            check_options(self.preset, self.options)
+        except OptionError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class EvaluationParameters(Strict):
+    """How fits are scored (`scoring.ScoreSettings`)."""
+
+    n_particles: int = Field(default=100, ge=1)
+    n_draws: int = Field(default=10, ge=1)
+    n_resamples: int = Field(default=1000, ge=1)
+    seed: int = 0
+
+
+class ReportParameters(Strict):
+    """What the report shows."""
+
+    model: str = "svae_plus"
+    split: str = "full"
+    embedding_cells: int = Field(default=3000, ge=10)
+    genes_per_latent: int = Field(default=8, ge=1)
+    seed: int = 0
+
+
+class RunParameters(Strict):
+    """The grid of fits: every screen, every split with its models, every seed."""
+
+    screens: list[str] = Field(min_length=1)
+    fits: dict[str, list[str]] = Field(min_length=1)
+    seeds: list[int] = Field(min_length=1)
+
+
+class ProjectParameters(Strict):
+    """All parameters of the project: conf/*/parameters*.yml."""
+
+    run: RunParameters
+    screens: dict[str, ScreenParameters]
+    models: dict[str, ModelParameters]
+    evaluation: EvaluationParameters = EvaluationParameters()
+    report: ReportParameters = ReportParameters()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "ProjectParameters":
+        _require("run.screens", self.run.screens, "screens", list(self.screens))
+        for split, models in self.run.fits.items():
+            _require(f"run.fits.{split}", models, "models", list(self.models))
+        for screen in self.run.screens:
+            splits = list(self.screens[screen].splits)
+            _require("run.fits", list(self.run.fits), f"screens.{screen}.splits", splits)
+        _require("report.split", [self.report.split], "run.fits", list(self.run.fits))
+        fitted = self.run.fits[self.report.split]
+        _require("report.model", [self.report.model], f"run.fits.{self.report.split}", fitted)
+        return self
+
+    @classmethod
+    def check(cls, content: dict[str, Any]) -> "ProjectParameters":
+        """The typed parameters.
+
+        Raises:
+            SparseshiftError: with every fault, each by the name of its key.
+        """
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise SparseshiftError(_explain(error)) from error
+
+
+def _require(where: str, wanted: list[str], there: str, known: list[str]) -> None:
+    if missing := [name for name in wanted if name not in known]:
+        raise ValueError(
+            f"{where} names {', '.join(missing)}, which {there} does not have. "
+            f"It has: {', '.join(known)}."
+        )
+
+
+def _explain(error: ValidationError) -> str:
+    faults = []
+    for fault in error.errors():
+        key = ".".join(map(str, fault["loc"])) or "parameters"
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = "there is no such parameter; see conf/README.md for those there are."
+        given = "" if isinstance(fault["input"], dict) else f" (given: {fault['input']!r})"
+        faults.append(f"  {key}: {message}{given}")
+    count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+    return f"The parameters have {count}; nothing was run.\n" + "\n".join(faults)

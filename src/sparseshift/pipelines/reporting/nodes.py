@@ -1,0 +1,119 @@
+"""Nodes of reporting: each calls one function of the library."""
+
+from typing import Any
+
+import pandas as pd
+
+from sparseshift.pipelines.parameters import ReportParameters, ScreenParameters
+
+
+def collect(*frames: pd.DataFrame) -> pd.DataFrame:
+    """Tidy tables one below the other."""
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled or list(frames), ignore_index=True)
+
+
+def collect_histories(*histories: pd.DataFrame, keys: list[dict[str, Any]]) -> pd.DataFrame:
+    """Training histories one below the other, with model, split and seed."""
+    named = [history.assign(**key) for history, key in zip(histories, keys, strict=True)]
+    return pd.concat(named, ignore_index=True)
+
+
+def rank_genes(model: Any, screen: Any, report: ReportParameters) -> pd.DataFrame:
+    """The genes that each latent moves most."""
+    from sparseshift.scoring import with_model_counts
+
+    return model.top_genes(with_model_counts(screen, model), report.genes_per_latent)
+
+
+def embed_in_plane(
+    latents: pd.DataFrame,
+    screen: Any,
+    effects: pd.DataFrame,
+    parameters: ScreenParameters,
+    report: ReportParameters,
+) -> pd.DataFrame:
+    """Two coordinates of some cells, and which perturbations to highlight."""
+    from sparseshift.screens.embedding import strongest, umap
+
+    plane = umap(latents, n_cells=report.embedding_cells, seed=report.seed)
+    labels = screen.obs[parameters.columns.perturbation].astype(str)
+    shown = strongest(effects)
+    plane["perturbation"] = labels.loc[plane.index]
+    plane["highlight"] = plane["perturbation"].where(plane["perturbation"].isin(shown), "")
+    return plane
+
+
+def compare_mechanism(
+    screen: Any, genes: pd.DataFrame, parameters: ScreenParameters, *models: Any, names: list[str]
+) -> dict[str, Any]:
+    """Whether the perturbations that should share latents do, in each fit and in the raw effects."""
+    from sparseshift.scoring import compare_mechanism as compare
+    from sparseshift.scoring import raw_effects
+    from sparseshift.screens.columns import Columns
+
+    columns = Columns(**parameters.columns.model_dump())
+    shifts = {
+        name: model.inclusion_probability() * model.effects()
+        for name, model in zip(names, models, strict=True)
+    }
+    shifts["raw mean effects"] = raw_effects(screen, columns, tuple(genes.index[genes["chosen"]]))
+    return compare(shifts, parameters.shared_mechanism)
+
+
+def draw_training(history: pd.DataFrame) -> Any:
+    """Validation ELBO and edges during training."""
+    from sparseshift.plots.training_curves import training_curves
+
+    return training_curves(history)
+
+
+def draw_metrics(metrics: pd.DataFrame) -> Any:
+    """Every metric by model, with intervals."""
+    from sparseshift.plots.metric_comparison import metric_comparison
+
+    return metric_comparison(metrics)
+
+
+def draw_effects(effects: pd.DataFrame) -> Any:
+    """Perturbations x latents, with inclusion probabilities."""
+    from sparseshift.plots.effect_matrix import effect_matrix
+
+    wide = {"index": "perturbation", "columns": "latent"}
+    return effect_matrix(
+        effects.pivot(values="effect", **wide),
+        effects.pivot(values="inclusion_probability", **wide),
+    )
+
+
+def draw_embedding(embedding: pd.DataFrame) -> Any:
+    """Cells in the plane."""
+    from sparseshift.plots.latent_embedding import latent_embedding
+
+    return latent_embedding(embedding.fillna({"highlight": ""}))
+
+
+def draw_genes(genes: pd.DataFrame) -> Any:
+    """The genes that each latent moves most."""
+    from sparseshift.plots.latent_genes import latent_genes
+
+    return latent_genes(genes)
+
+
+def draw_mechanism(mechanism: dict[str, Any]) -> Any:
+    """One set of perturbations against all sets of as many."""
+    from sparseshift.plots.quadruples import quadruples
+
+    return quadruples(mechanism)
+
+
+def write_page(
+    metrics: pd.DataFrame, report: ReportParameters, *parts: Any, keys: list[tuple[str, str]]
+) -> str:
+    """One self-contained HTML page."""
+    from sparseshift.report import write_report
+
+    screens: dict[str, dict[str, Any]] = {}
+    for (screen, kind), part in zip(keys, parts, strict=True):
+        screens.setdefault(screen, {})[kind] = part
+    return write_report(metrics, screens, report.model_dump())

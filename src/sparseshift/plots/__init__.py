@@ -1,0 +1,1 @@
+"""Figures, and the page that shows them. One figure a file; each function returns a Figure."""

@@ -1,0 +1,82 @@
+"""What each metric is called in words, in which unit, and which direction is better."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MetricName:
+    """A metric in words.
+
+    Attributes:
+        words: what is measured.
+        unit: of the value; "" where it has none.
+        better: "lower", "higher", or "" where neither is.
+    """
+
+    words: str
+    unit: str = ""
+    better: str = ""
+
+    @property
+    def axis(self) -> str:
+        """Label of an axis: unit and an arrow towards the better end."""
+        towards = {"lower": "← lower is better", "higher": "higher is better →", "": ""}
+        return "   ".join(part for part in (self.unit, towards[self.better]) if part)
+
+    @property
+    def heading(self) -> str:
+        """Heading of a table's column: words, unit, direction."""
+        direction = f"{self.better} is better" if self.better else ""
+        brackets = "; ".join(part for part in (self.unit, direction) if part)
+        return f"{self.words} ({brackets})" if brackets else self.words
+
+
+# In the order in which tables and figures show them: transfer first, then truth, then training.
+_KNOWN = {
+    "inll_macro": MetricName("I-NLL, mean of perturbations", "nats a cell", "lower"),
+    "inll_micro": MetricName("I-NLL, mean of cells", "nats a cell", "lower"),
+    "ate_pearson_r": MetricName(
+        "predicted against observed effects", "Pearson r over genes", "higher"
+    ),
+    "energy_distance": MetricName("energy distance", "", "lower"),
+    "perturbation_discrimination": MetricName("perturbation discrimination", "", "higher"),
+    "mcc": MetricName("matched latents", "mean |r|", "higher"),
+    "mcc_pearson": MetricName("matched latents", "mean |Pearson r|", "higher"),
+    "mcc_spearman": MetricName("matched latents", "mean |Spearman r|", "higher"),
+    "r2": MetricName("latents explained", "R²", "higher"),
+    "graph_precision": MetricName("edges found that are true", "precision", "higher"),
+    "graph_recall": MetricName("true edges that are found", "recall", "higher"),
+    "graph_f1": MetricName("edges", "F1", "higher"),
+    "graph_auprc": MetricName("edges", "area under precision-recall", "higher"),
+    "graph_shd": MetricName("edges wrong or missing", "count", "lower"),
+    "validation_negative_elbo": MetricName(
+        "validation negative ELBO, mean of cells", "nats a cell", "lower"
+    ),
+    "validation_negative_elbo_macro": MetricName(
+        "validation negative ELBO, mean of perturbations", "nats a cell", "lower"
+    ),
+    "n_edges": MetricName("edges", "count"),
+}
+
+
+def metric_name(metric: str) -> MetricName:
+    """A metric in words.
+
+    A trailing `_k100` is the number of particles. Names not known here lose their underscores, and
+    no direction is better.
+    """
+    if found := re.fullmatch(r"(.+)_k(\d+)", metric):
+        stem = metric_name(found[1])
+        return MetricName(f"{stem.words}, {found[2]} particles", stem.unit, stem.better)
+    return _KNOWN.get(metric) or MetricName(metric.replace("_", " "))
+
+
+def ordered_metrics(metrics: Iterable[str]) -> list[str]:
+    """Each metric once: transfer, truth, training, then names not known here as they came."""
+    place = {name: i for i, name in enumerate(_KNOWN)}
+    return sorted(
+        dict.fromkeys(metrics),
+        key=lambda metric: place.get(re.sub(r"_k\d+$", "", metric), len(place)),
+    )
