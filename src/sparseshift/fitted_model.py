@@ -272,7 +272,7 @@ class FittedModel:
             "best": self.records.best,
             "history": [_to_json_numbers(r._asdict()) for r in self.records.records],
         }
-        state = {k: v.detach().cpu().contiguous() for k, v in self.module.state_dict().items()}
+        state = {k: v.detach().cpu().clone() for k, v in self.module.state_dict().items()}
         save_file(state, path / "weights.safetensors")
         (path / "model.json").write_text(
             json.dumps(content, indent=1, allow_nan=False), encoding="utf-8"

@@ -28,108 +28,151 @@ CAPTIONS = {
 }
 
 
-def write_report(
-    metrics: pd.DataFrame, screens: dict[str, dict[str, Any]], shown: dict[str, Any]
+def write_section(
+    screen: str,
+    metrics: pd.DataFrame,
+    facts: dict[str, Any],
+    filters: pd.DataFrame,
+    splits: dict[str, dict[str, Any]],
+    figures: dict[str, bytes],
+) -> dict[str, Any]:
+    """What the page says about one screen, as plain data.
+
+    Args:
+        screen: its name.
+        metrics: its tidy table.
+        facts: of `screens.summary.summarise`.
+        filters: of `screens.filters.filter_screen`.
+        splits: name to content of the split file.
+        figures: PNG bytes by name.
+    """
+    comparison = TableBlock(
+        comparison_table(metrics),
+        "Every model and baseline: the mean over seeds; in brackets the mean of the seeds' 95 % "
+        "bootstrap bounds over perturbations and cells.",
+    )
+    shown = [
+        FigureBlock(png=figures[kind], caption=caption, alt=f"{screen}: {caption}")
+        for kind, caption in CAPTIONS.items()
+        if kind in figures
+    ]
+    return ScreenSection(
+        name=screen,
+        facts=_facts(facts) | {f"split {name!r}": _held_out(s) for name, s in splits.items()},
+        figures=shown,
+        tables=[comparison, TableBlock(filters, "What each filter left.")],
+        notes=_notes(metrics),
+    ).to_json()
+
+
+def write_page(
+    metrics: pd.DataFrame, sections: list[dict[str, Any]], model: str, split: str
 ) -> str:
     """One self-contained HTML page.
 
     Args:
         metrics: the tidy table of all screens.
-        screens: name to its parts: figures as PNG bytes by name, facts, filters, split.NAME,
-            shared_mechanism where there is one.
-        shown: the model, split and so on that figures are about.
+        sections: of `write_section`, one a screen.
+        model: whose effects, embedding and genes are drawn.
+        split: of the fit that is drawn.
     """
     seeds = sorted(metrics["seed"].dropna().unique().tolist())
     run = {
-        "screens": ", ".join(screens),
-        "models": ", ".join(metrics["model"].unique()),
+        "screens": ", ".join(section["name"] for section in sections),
+        "models": ", ".join(metrics.loc[metrics["seed"].notna(), "model"].unique()),
         "seeds": ", ".join(map(str, seeds)),
-        "effects, embedding and genes drawn of": f"{shown['model']} on the split {shown['split']!r}, seed {seeds[0]}",
-        "versions": f"sparseshift {__version__}, Python {python_version()}, torch {version('torch')}, "
-        f"anndata {version('anndata')}, scanpy {version('scanpy')}, kedro {version('kedro')}",
+        "drawn": f"effects, genes and embedding of {model}, split {split!r}, seed {seeds[0]}",
+        "versions": f"sparseshift {__version__}, Python {python_version()}, "
+        + ", ".join(f"{name} {version(name)}" for name in ("torch", "anndata", "scanpy", "kedro")),
     }
-    sections = [_section(name, metrics, parts) for name, parts in screens.items()]
-    return render_page("sparseshift report", _summary(metrics, screens, seeds), run, sections)
-
-
-def _summary(
-    metrics: pd.DataFrame, screens: dict[str, dict[str, Any]], seeds: list[int]
-) -> list[str]:
-    lines = [
-        f"{len(seeds)} seeds: exploratory." if len(seeds) < 5 else f"{len(seeds)} seeds.",
-        *(_best_predictor(metrics[metrics["screen"] == name], name) for name in screens),
+    confidence = "exploratory: claims need 5 or more" if len(seeds) < 5 else "intervals over seeds"
+    summary = [
+        f"{len(seeds)} seeds a model ({confidence}).",
         *(
-            _mechanism(name, parts["shared_mechanism"])
-            for name, parts in screens.items()
-            if "shared_mechanism" in parts
+            sentence
+            for section in sections
+            for sentence in _answers(
+                metrics[metrics["screen"] == section["name"]], section["name"]
+            )
         ),
     ]
-    return [line for line in lines if line]
+    blocks = [ScreenSection.from_json(section) for section in sections]
+    return render_page("sparseshift report", summary, run, blocks)
 
 
-def _best_predictor(metrics: pd.DataFrame, screen: str) -> str:
+def _answers(metrics: pd.DataFrame, screen: str) -> list[str]:
+    return [
+        text for text in (_beats_the_mean(metrics, screen), _mechanism(metrics, screen)) if text
+    ]
+
+
+def _beats_the_mean(metrics: pd.DataFrame, screen: str) -> str | None:
     rows = metrics[metrics["metric"] == "ate_pearson_r"]
-    if rows.empty:
-        return ""
     r = rows.groupby("model")["value"].mean()
-    models = rows.loc[rows["seed"].notna(), "model"].unique()
-    baselines = [name for name in r.index if name not in models]
-    best, simple = r[list(models)].idxmax(), r[baselines].idxmax()
-    verdict = "above" if r[best] > r[simple] else "not above"
+    models = r[r.index.isin(rows.loc[rows["seed"].notna(), "model"])].dropna()
+    baselines = r[~r.index.isin(models.index)].dropna()
+    if models.empty or baselines.empty:
+        return None
+    best, simple = str(models.idxmax()), str(baselines.idxmax())
+    verdict = "higher than" if models[best] > baselines[simple] else "not higher than"
     return (
-        f"{screen}: on held-out perturbations the best model by effect correlation is {best} "
-        f"(r = {r[best]:.2f}), {verdict} the best simple predictor, {simple} (r = {r[simple]:.2f})."
+        f"{screen}: on held-out perturbations the best model by correlation of effects is {best} "
+        f"(r = {models[best]:.2f}), {verdict} the best simple predictor, {simple} "
+        f"(r = {baselines[simple]:.2f})."
     )
 
 
-def _mechanism(screen: str, mechanism: dict[str, Any]) -> str:
+def _mechanism(metrics: pd.DataFrame, screen: str) -> str | None:
+    rows = metrics[metrics["metric"].str.startswith("shared_mechanism_")]
+    if rows.empty:
+        return None
+    mean = rows.groupby(["model", "metric"], sort=False)["value"].mean().unstack()
     found = "; ".join(
-        f"{name}: cosine {entry['cosine']:.2f}, at least as alike are {entry['quantile']:.2%} of all sets"
-        for name, entry in mechanism["models"].items()
+        f"{model}: mean cosine {row['shared_mechanism_cosine']:.2f}, "
+        f"{100 * row['shared_mechanism_quantile']:.2g} % of all sets are at least as alike"
+        for model, row in mean.iterrows()
     )
-    return f"{screen}: do {', '.join(mechanism['genes'])} share latents? {found}."
+    members = ", ".join(rows["subset"].iloc[0].split())
+    return f"{screen}: do {members} share latents? {found} (means over seeds)."
 
 
-def _section(name: str, metrics: pd.DataFrame, parts: dict[str, Any]) -> ScreenSection:
-    facts = parts["facts"]
-    per_perturbation, per_cell = facts["cells_per_perturbation"], facts["counts_per_cell"]
-    described = {
+def _facts(facts: dict[str, Any]) -> dict[str, str]:
+    return {
         "cells": f"{facts['cells']:,}",
         "genes": f"{facts['genes']:,}",
         "perturbations": f"{facts['perturbations']} ({facts['combinations']} combinations)",
         "control": f"{facts['control']} ({facts['control_cells']:,} cells)",
         "batches": str(facts["batches"]),
-        "cells a perturbation": _range(per_perturbation),
-        "counts a cell": _range(per_cell),
+        "cells a perturbation": _range(facts["cells_per_perturbation"]),
+        "counts a cell": _range(facts["counts_per_cell"]),
         "targets measured": ", ".join(facts["targets_measured"]) or "none",
     }
-    for key, split in parts.items():
-        if key.startswith("split."):
-            held_out = ", ".join(split["held_out"]) or "nothing"
-            described[f"held out in {key.removeprefix('split.')!r}"] = (
-                f"{held_out} ({len(split['support']):,} support, {len(split['query']):,} query cells)"
-                if split["held_out"]
-                else held_out
-            )
-    own = metrics[metrics["screen"] == name]
-    return ScreenSection(
-        name=name,
-        facts=described,
-        figures=[
-            FigureBlock(png=parts[kind], caption=caption, alt=f"{name}: {caption}")
-            for kind, caption in CAPTIONS.items()
-            if kind in parts
-        ],
-        tables=[
-            TableBlock(
-                comparison_table(own),
-                "Every model and baseline; the mean over seeds, in brackets the mean of the seeds' "
-                "95 % bootstrap bounds over perturbations and cells.",
-            ),
-            TableBlock(parts["filters"], "What each filter left."),
-        ],
-        notes=[],
+
+
+def _held_out(split: dict[str, Any]) -> str:
+    if not split["held_out"]:
+        return "nothing held out"
+    names, support, query = (
+        ", ".join(split["held_out"]),
+        len(split["support"]),
+        len(split["query"]),
     )
+    return f"{names} held out; {support:,} cells to adapt to, {query:,} to score"
+
+
+def _notes(metrics: pd.DataFrame) -> list[str]:
+    notes = [
+        "Validation ELBOs are of unseen cells of trained perturbations; the other scores are of query "
+        "cells of held-out perturbations, which no model or baseline saw.",
+        "Models and the support_mean baselines saw the same support cells of the held-out "
+        "perturbations; mean_effect and additive saw none.",
+    ]
+    if (metrics["model"] == "additive").any():
+        notes.append(
+            "additive is the sum of the single effects where a combination's parts were all trained "
+            "alone, and mean_effect elsewhere."
+        )
+    return notes
 
 
 def _range(values: dict[str, float]) -> str:

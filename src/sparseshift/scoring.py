@@ -5,6 +5,7 @@ lower, upper. Metrics are defined in docs/metrics.md.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -271,33 +272,43 @@ def baseline_effects(
     return predictions
 
 
+RAW_EFFECTS = "raw_effects"
+
+
 def compare_mechanism(
-    shifts: dict[str, pd.DataFrame], members: list[str], n_bins: int = 40
-) -> dict[str, object]:
-    """Whether some perturbations share latents, for each model and for the raw mean effects.
+    shifts: dict[RunKey, pd.DataFrame], members: list[str], n_bins: int = 40
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Whether some perturbations share latents, for each fit and for the raw mean effects.
 
     Args:
-        shifts: name of a model (or of the raw effects) to its (perturbations, dimensions) table.
+        shifts: for each fit (or for the raw effects) its (perturbations, dimensions) table.
         members: the perturbations asked about.
         n_bins: of the histogram over all sets.
 
     Returns:
-        {"genes": members, "models": {name: {"cosine", "quantile", "n_sets", "histogram"}}}, where
-        quantile is the share of all sets of as many perturbations that are at least as alike.
+        Tidy metrics (shared_mechanism_cosine; shared_mechanism_quantile, the share of all sets of as
+        many perturbations that are at least as alike), and {"genes": members, "models": {name:
+        {"cosine", "quantile", "n_sets", "histogram"}}} for the figure.
     """
     edges = np.linspace(-1.0, 1.0, n_bins + 1)
-    models = {}
-    for name, table in shifts.items():
+    models: dict[str, Any] = {}
+    frames = []
+    subset = " ".join(members)
+    for key, table in shifts.items():
         index = table.index.get_indexer(pd.Index(members)).tolist()
         cosine, quantile, every = shared_mechanism(table.to_numpy(dtype=float), index)
         counts, _ = np.histogram(np.clip(every, -1.0, 1.0), edges)
-        models[name] = {
+        found = {"shared_mechanism_cosine": cosine, "shared_mechanism_quantile": quantile}
+        frames.append(
+            key.rows([(name, subset, Interval(v, np.nan, np.nan)) for name, v in found.items()])
+        )
+        models[key.model if key.seed is None else f"{key.model} (seed {key.seed})"] = {
             "cosine": cosine,
             "quantile": quantile,
             "n_sets": len(every),
             "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
         }
-    return {"genes": list(members), "models": models}
+    return pd.concat(frames, ignore_index=True), {"genes": list(members), "models": models}
 
 
 def raw_effects(screen: AnnData, columns: Columns, genes: tuple[str, ...]) -> pd.DataFrame:

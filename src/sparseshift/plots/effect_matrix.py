@@ -46,7 +46,7 @@ def effect_matrix(effects: pd.DataFrame, inclusion: pd.DataFrame) -> Figure:
     bar = figure.colorbar(
         colours, cax=scale, orientation="horizontal", extend="both" if cut else "neither"
     )
-    bar.set_label("inclusion probability × effect (standard deviations of the latent); dot: edge")
+    bar.set_label("inclusion probability × effect (standard deviations); dot: edge")
     scale.xaxis.set_ticks_position("top")
     scale.xaxis.set_label_position("top")
     return figure

@@ -4,6 +4,7 @@ import base64
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from io import StringIO
 from itertools import count
 from typing import Any
 
@@ -70,24 +71,15 @@ class TableBlock:
     @property
     def content(self) -> tuple[list[str], list[list[str]], list[bool]]:
         """Headings, rows of text, and for each column whether it is set like numbers."""
-        frame = self.frame
-        if not isinstance(frame.index, pd.RangeIndex):
-            frame = frame.reset_index(names=_index_names(frame))
-        texts: dict[str, list[str]] = {}
-        numeric: dict[str, bool] = {}
-        whole_interval = set(_INTERVAL) <= set(frame.columns)
-        for position, name in enumerate(frame.columns):
-            if whole_interval and name in _INTERVAL[1:]:
-                continue
-            column = frame.iloc[:, position]
-            joined = whole_interval and name == _INTERVAL[0]
-            heading = _heading(name)
-            while heading in texts:
-                heading += " "
-            texts[heading] = _intervals(frame) if joined else column_text(column)
-            numeric[heading] = joined or _reads_as_numbers(texts[heading])
-        rows = [list(row) for row in zip(*texts.values(), strict=True)]
-        return list(texts), rows, list(numeric.values())
+        columns = [(name, column_text(values)) for name, values in _index_columns(self.frame)]
+        with_ends = set(_INTERVAL) <= set(self.frame.columns)
+        for name, values in self.frame.items():
+            if with_ends and name == _INTERVAL[0]:
+                columns.append((_heading(name), _intervals(self.frame)))
+            elif not (with_ends and name in _INTERVAL):
+                columns.append((_heading(name), column_text(values)))
+        rows = [list(row) for row in zip(*(texts for _, texts in columns), strict=True)]
+        return [name for name, _ in columns], rows, [_reads_as_numbers(t) for _, t in columns]
 
 
 @dataclass(frozen=True)
@@ -107,6 +99,35 @@ class ScreenSection:
     figures: list[FigureBlock]
     tables: list[TableBlock]
     notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, figures and all."""
+        return {
+            "name": self.name,
+            "facts": self.facts,
+            "figures": [
+                {"png": base64.b64encode(f.png).decode(), "caption": f.caption, "alt": f.alt}
+                for f in self.figures
+            ],
+            "tables": [
+                {"frame": t.frame.to_json(orient="table"), "caption": t.caption}
+                for t in self.tables
+            ],
+            "notes": self.notes,
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "ScreenSection":
+        """What `to_json` made."""
+        figures = [
+            FigureBlock(base64.b64decode(f["png"]), f["caption"], f["alt"])
+            for f in content["figures"]
+        ]
+        tables = [
+            TableBlock(pd.read_json(StringIO(t["frame"]), orient="table"), t["caption"])
+            for t in content["tables"]
+        ]
+        return cls(content["name"], content["facts"], figures, tables, content["notes"])
 
 
 def render_page(
@@ -147,8 +168,15 @@ def _heading(name: Any) -> str:
     return " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
 
-def _index_names(frame: pd.DataFrame) -> list[str]:
-    return ["" if name is None else str(name) for name in frame.index.names]
+def _index_columns(frame: pd.DataFrame) -> list[tuple[str, pd.Series]]:
+    index = frame.index
+    if index.nlevels == 1 and index.name is None and pd.api.types.is_integer_dtype(index):
+        return []
+    levels = [index.get_level_values(i).to_series() for i in range(index.nlevels)]
+    return [
+        ("" if name is None else str(name), level)
+        for name, level in zip(index.names, levels, strict=True)
+    ]
 
 
 def _intervals(frame: pd.DataFrame) -> list[str]:

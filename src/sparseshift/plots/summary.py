@@ -20,9 +20,9 @@ def comparison_table(metrics: pd.DataFrame) -> pd.DataFrame:
         metrics: tidy, with model, split, seed, metric, subset, value, lower, upper.
 
     Returns:
-        Columns: model, those of screen, split, subset that differ, seeds (their number, a dash for
-        what has none), and one a metric, headed in words with unit and direction, with a dash
-        where it is not available.
+        Columns: model, those of screen, split, subset that differ, one a metric, headed in words
+        with unit and direction, with a dash where it is not available, and seeds, their number (a
+        dash for what has none).
     """
     metrics = metrics[metrics["value"].notna()]
     keys = ["model", *keys_that_vary(metrics)] if len(metrics) else ["model"]
@@ -34,7 +34,7 @@ def comparison_table(metrics: pd.DataFrame) -> pd.DataFrame:
         own = mean[mean["metric"] == metric].set_index(keys)
         columns[metric_name(metric).heading] = _text(own[["value", "lower", "upper"]])
     table = pd.DataFrame(columns, index=n_seeds.index).fillna(NOT_AVAILABLE)
-    table.insert(0, "seeds", [str(n) if n else NOT_AVAILABLE for n in n_seeds])
+    table["seeds"] = [str(n) if n else NOT_AVAILABLE for n in n_seeds]
     table = table.reset_index()
     place = {name: i for i, name in enumerate(ordered_models(table["model"]))}
     order = table["model"].map(place).astype(int)

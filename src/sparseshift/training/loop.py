@@ -14,10 +14,13 @@ from sparseshift.probability.bounds import ElboTerms
 from sparseshift.probability.negative_binomial import log_factorials
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.history import History, Record
+from sparseshift.training.optimizer import FlatAdam, ParameterGroup
+from sparseshift.training.threads import one_thread
 
 logger = logging.getLogger(__name__)
 
 
+@one_thread()
 def fit(
     model: PerturbationVAE,
     train: Cells,
@@ -49,18 +52,14 @@ def fit(
     for epoch in range(1, n_epochs + 1):
         model.train()
         for index in _batches(train.n_cells, n_steps, generator):
-            kl_weight = schedule.apply(optimizer, step)
             batch = train.take(index)
             noise = _noise(batch, model, generator)
             terms = model.elbo_terms(batch, noise)
-            loss = terms.negative_elbo(train.n_cells, kl_weight)
+            loss = terms.negative_elbo(train.n_cells, schedule.kl_weight(step))
             if not math.isfinite(loss.item()):
                 keeper.restore()
                 raise TrainingError(_not_finite(terms, index, epoch))
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip, foreach=True)
-            optimizer.step()
+            optimizer.step(loss, schedule.rate(step))
             running.append(terms.negative_elbo(train.n_cells).detach())
             step += 1
         if epoch % evaluate_every == 0 or epoch == n_epochs:
@@ -88,12 +87,6 @@ class Schedule:
     def rate(self, step: int) -> float:
         """Share of the largest learning rate: a half cosine to zero."""
         return 0.5 * (1.0 + math.cos(math.pi * step / self.n_steps))
-
-    def apply(self, optimizer: torch.optim.Optimizer, step: int) -> float:
-        """Sets the learning rates of this step and returns its KL weight."""
-        for group in optimizer.param_groups:
-            group["lr"] = group["largest_lr"] * self.rate(step)
-        return self.kl_weight(step)
 
 
 class BestWeights:
@@ -136,15 +129,12 @@ class BestWeights:
         return {name: value.clone() for name, value in self.model.state_dict().items()}
 
 
-def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> torch.optim.Adam:
+def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
     logits = [p for name, p in model.named_parameters() if name.endswith(".logit")]
     others = [p for name, p in model.named_parameters() if not name.endswith(".logit")]
     rate = config.learning_rate
-    groups = [
-        {"params": others, "largest_lr": rate},
-        {"params": logits, "largest_lr": rate * config.logit_rate},
-    ]
-    return torch.optim.Adam([g for g in groups if g["params"]], lr=rate, eps=1e-8, fused=True)
+    groups = [ParameterGroup(others, rate), ParameterGroup(logits, rate * config.logit_rate)]
+    return FlatAdam(groups, config.gradient_clip)
 
 
 def _batches(n_cells: int, n_steps: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -45,20 +45,25 @@ def embed_in_plane(
 
 
 def compare_mechanism(
-    screen: Any, genes: pd.DataFrame, parameters: ScreenParameters, *models: Any, names: list[str]
-) -> dict[str, Any]:
+    screen: Any,
+    genes: pd.DataFrame,
+    parameters: ScreenParameters,
+    *models: Any,
+    keys: list[dict[str, Any]],
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Whether the perturbations that should share latents do, in each fit and in the raw effects."""
-    from sparseshift.scoring import compare_mechanism as compare
-    from sparseshift.scoring import raw_effects
+    from sparseshift import scoring
     from sparseshift.screens.columns import Columns
 
     columns = Columns(**parameters.columns.model_dump())
     shifts = {
-        name: model.inclusion_probability() * model.effects()
-        for name, model in zip(names, models, strict=True)
+        scoring.RunKey(**key): model.inclusion_probability() * model.effects()
+        for key, model in zip(keys, models, strict=True)
     }
-    shifts["raw mean effects"] = raw_effects(screen, columns, tuple(genes.index[genes["chosen"]]))
-    return compare(shifts, parameters.shared_mechanism)
+    raw = scoring.RunKey(keys[0]["screen"], scoring.RAW_EFFECTS, keys[0]["split"], None)
+    chosen = tuple(genes.index[genes["chosen"]].tolist())
+    shifts[raw] = scoring.raw_effects(screen, columns, chosen)
+    return scoring.compare_mechanism(shifts, parameters.shared_mechanism)
 
 
 def draw_training(history: pd.DataFrame) -> Any:
@@ -107,13 +112,31 @@ def draw_mechanism(mechanism: dict[str, Any]) -> Any:
     return quadruples(mechanism)
 
 
-def write_page(
-    metrics: pd.DataFrame, report: ReportParameters, *parts: Any, keys: list[tuple[str, str]]
-) -> str:
-    """One self-contained HTML page."""
-    from sparseshift.report import write_report
+def write_section(
+    metrics: pd.DataFrame,
+    facts: dict[str, Any],
+    filters: pd.DataFrame,
+    *parts: Any,
+    kinds: list[str],
+    splits: list[str],
+    screen: str,
+) -> dict[str, Any]:
+    """What the report says about one screen, as plain data."""
+    from sparseshift.report import write_section as write
 
-    screens: dict[str, dict[str, Any]] = {}
-    for (screen, kind), part in zip(keys, parts, strict=True):
-        screens.setdefault(screen, {})[kind] = part
-    return write_report(metrics, screens, report.model_dump())
+    figures, held = parts[: len(kinds)], parts[len(kinds) :]
+    return write(
+        screen,
+        metrics,
+        facts,
+        filters,
+        dict(zip(splits, held, strict=True)),
+        dict(zip(kinds, figures, strict=True)),
+    )
+
+
+def write_page(metrics: pd.DataFrame, report: ReportParameters, *sections: dict[str, Any]) -> str:
+    """One self-contained HTML page."""
+    from sparseshift.report import write_page as write
+
+    return write(metrics, list(sections), report.model, report.split)

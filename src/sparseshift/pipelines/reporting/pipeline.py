@@ -1,17 +1,21 @@
 """Per screen: tables and figures. Over all screens: metrics.csv and the page."""
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 from kedro.pipeline import Node, Pipeline
 
 from sparseshift.pipelines.binding import bind
 from sparseshift.pipelines.parameters import ProjectParameters
 from sparseshift.pipelines.reporting import nodes
 
-FIGURES = {
-    "training_curves": nodes.draw_training,
-    "metric_comparison": nodes.draw_metrics,
-    "effect_matrix": nodes.draw_effects,
-    "latent_embedding": nodes.draw_embedding,
-    "latent_genes": nodes.draw_genes,
+# figure: the reporting table it draws (None: drawn from a fit's own table) and how
+FIGURES: dict[str, tuple[str | None, Callable[..., Any] | None]] = {
+    "metric_comparison": ("metrics", nodes.draw_metrics),
+    "training_curves": ("histories", nodes.draw_training),
+    "effect_matrix": (None, None),
+    "latent_genes": ("top_genes", nodes.draw_genes),
+    "latent_embedding": ("embedding", nodes.draw_embedding),
 }
 
 
@@ -21,107 +25,150 @@ def create_pipeline(plan: ProjectParameters) -> Pipeline:
     return sum([*per_screen, _of_all(plan)], Pipeline([]))
 
 
-def _fits(plan: ProjectParameters, screen: str) -> list[tuple[str, str, str, int]]:
+class _Fit(NamedTuple):
+    screen: str
+    split: str
+    model: str
+    seed: int
+
+    def dataset(self, name: str) -> str:
+        return f"{self.screen}.{self.split}.{self.model}.seed_{self.seed}.{name}"
+
+
+def _fits(plan: ProjectParameters, screen: str) -> list[_Fit]:
     return [
-        (screen, split, model, seed)
+        _Fit(screen, split, model, seed)
         for split, models in plan.run.fits.items()
         for model in models
         for seed in plan.run.seeds
     ]
 
 
-def _name(fit: tuple[str, str, str, int], dataset: str) -> str:
-    screen, split, model, seed = fit
-    return f"{screen}.{split}.{model}.seed_{seed}.{dataset}"
-
-
 def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
-    report, on_screen = plan.report, f"params:screens.{screen}"
+    namespace = f"{screen}.report"
     fits = _fits(plan, screen)
-    shown = (screen, report.split, report.model, plan.run.seeds[0])
-    keys = [{"model": model, "split": split, "seed": seed} for _, split, model, seed in fits]
-    tables = [_name(fit, "metrics") for fit in fits]
-    tables += [f"{screen}.{split}.baseline_metrics" for split in plan.run.fits]
-    steps = [
-        Node(nodes.collect, tables, "metrics", name="collect_metrics"),
-        Node(
-            bind(nodes.collect_histories, keys=keys),
-            [_name(fit, "history") for fit in fits],
-            "histories",
-            name="collect_histories",
-        ),
-        Node(
-            nodes.rank_genes,
-            [_name(shown, "model"), f"{screen}.screen", "params:report"],
-            "top_genes",
-            name="rank_genes",
-        ),
-        Node(
-            nodes.embed_in_plane,
-            [
-                _name(shown, "latents"),
-                f"{screen}.screen",
-                _name(shown, "effects"),
-                on_screen,
-                "params:report",
-            ],
-            "embedding",
-            name="embed_in_plane",
-        ),
-        Node(nodes.draw_training, "histories", "training_curves", name="draw_training"),
-        Node(nodes.draw_metrics, "metrics", "metric_comparison", name="draw_metrics"),
-        Node(nodes.draw_effects, _name(shown, "effects"), "effect_matrix", name="draw_effects"),
-        Node(nodes.draw_embedding, "embedding", "latent_embedding", name="draw_embedding"),
-        Node(nodes.draw_genes, "top_genes", "latent_genes", name="draw_genes"),
-    ]
+    figures = dict(FIGURES)
+    mechanism = []
     if plan.screens[screen].shared_mechanism:
-        compared = [fit for fit in fits if fit[1] == report.split and fit[2] != "vae"]
-        steps += [
-            Node(
-                bind(
-                    nodes.compare_mechanism,
-                    names=[f"{model}, seed {seed}" for _, _, model, seed in compared],
-                ),
-                [
-                    f"{screen}.screen",
-                    f"{screen}.{report.split}.genes",
-                    on_screen,
-                    *(_name(fit, "model") for fit in compared),
-                ],
-                "shared_mechanism",
-                name="compare_mechanism",
-            ),
-            Node(nodes.draw_mechanism, "shared_mechanism", "quadruples", name="draw_mechanism"),
-        ]
-    whole = Pipeline(steps)
-    outside = {name for name in whole.inputs() if not name.startswith("params:")}
-    parameters = {name for name in whole.inputs() if name.startswith("params:")}
-    return Pipeline(whole, namespace=f"{screen}.report", inputs=outside, parameters=parameters)
-
-
-def _of_all(plan: ProjectParameters) -> Pipeline:
-    keys: list[tuple[str, str]] = []
-    datasets: list[str] = []
-    for screen in plan.run.screens:
-        kinds = {kind: f"{screen}.report.{kind}" for kind in FIGURES}
-        kinds |= {"facts": f"{screen}.facts", "filters": f"{screen}.filters"}
-        kinds |= {f"split.{split}": f"{screen}.{split}.split" for split in plan.run.fits}
-        if plan.screens[screen].shared_mechanism:
-            kinds |= {k: f"{screen}.report.{k}" for k in ("shared_mechanism", "quadruples")}
-        keys += [(screen, kind) for kind in kinds]
-        datasets += kinds.values()
+        mechanism = _mechanism(plan, screen, fits)
+        figures["quadruples"] = ("shared_mechanism", nodes.draw_mechanism)
+    tables = [fit.dataset("metrics") for fit in fits]
+    tables += [f"{screen}.{split}.baseline_metrics" for split in plan.run.fits]
+    tables += [f"{namespace}.mechanism_metrics"] if mechanism else []
     steps = [
         Node(
-            nodes.collect,
-            [f"{screen}.report.metrics" for screen in plan.run.screens],
-            "metrics",
-            name="collect_all_metrics",
+            nodes.collect, tables, f"{screen}_metrics", name="collect_metrics", namespace=namespace
         ),
         Node(
-            bind(nodes.write_page, keys=keys),
-            ["metrics", "params:report", *datasets],
-            "report",
-            name="write_page",
+            bind(nodes.collect_histories, keys=[fit._asdict() for fit in fits]),
+            [fit.dataset("history") for fit in fits],
+            f"{namespace}.histories",
+            name="collect_histories",
+            namespace=namespace,
+        ),
+        *_shown(plan, screen),
+        *mechanism,
+        *_figures(screen, figures),
+        Node(
+            bind(
+                nodes.write_section,
+                kinds=list(figures),
+                splits=list(plan.run.fits),
+                screen=screen,
+            ),
+            [
+                f"{screen}_metrics",
+                f"{screen}.facts",
+                f"{screen}.filters",
+                *(f"{namespace}.{kind}" for kind in figures),
+                *(f"{screen}.{split}.split" for split in plan.run.fits),
+            ],
+            f"{screen}_section",
+            name="write_section",
+            namespace=namespace,
         ),
     ]
     return Pipeline(steps)
+
+
+def _shown(plan: ProjectParameters, screen: str) -> list[Node]:
+    """Tables of the one fit that is drawn."""
+    namespace, report = f"{screen}.report", plan.report
+    fit = _Fit(screen, report.split, report.model, plan.run.seeds[0])
+    cells, on_screen = f"{screen}.screen", f"params:screens.{screen}"
+    return [
+        Node(
+            nodes.rank_genes,
+            [fit.dataset("model"), cells, "params:report"],
+            f"{namespace}.top_genes",
+            name="rank_genes",
+            namespace=namespace,
+        ),
+        Node(
+            nodes.embed_in_plane,
+            [fit.dataset("latents"), cells, fit.dataset("effects"), on_screen, "params:report"],
+            f"{namespace}.embedding",
+            name="embed_in_plane",
+            namespace=namespace,
+        ),
+        Node(
+            nodes.draw_effects,
+            fit.dataset("effects"),
+            f"{namespace}.effect_matrix",
+            name="draw_effect_matrix",
+            namespace=namespace,
+        ),
+    ]
+
+
+def _figures(screen: str, figures: dict[str, Any]) -> list[Node]:
+    namespace = f"{screen}.report"
+    return [
+        Node(
+            draw,
+            f"{screen}_metrics" if table == "metrics" else f"{namespace}.{table}",
+            f"{namespace}.{kind}",
+            name=f"draw_{kind}",
+            namespace=namespace,
+        )
+        for kind, (table, draw) in figures.items()
+        if table is not None
+    ]
+
+
+def _mechanism(plan: ProjectParameters, screen: str, fits: list[_Fit]) -> list[Node]:
+    namespace, split = f"{screen}.report", plan.report.split
+    compared = [fit for fit in fits if fit.split == split and fit.model != "vae"]
+    return [
+        Node(
+            bind(nodes.compare_mechanism, keys=[fit._asdict() for fit in compared]),
+            [
+                f"{screen}.screen",
+                f"{screen}.{split}.genes",
+                f"params:screens.{screen}",
+                *(fit.dataset("model") for fit in compared),
+            ],
+            [f"{namespace}.mechanism_metrics", f"{namespace}.shared_mechanism"],
+            name="compare_mechanism",
+            namespace=namespace,
+        )
+    ]
+
+
+def _of_all(plan: ProjectParameters) -> Pipeline:
+    return Pipeline(
+        [
+            Node(
+                nodes.collect,
+                [f"{screen}_metrics" for screen in plan.run.screens],
+                "metrics",
+                name="collect_all_metrics",
+            ),
+            Node(
+                nodes.write_page,
+                ["metrics", "params:report", *(f"{s}_section" for s in plan.run.screens)],
+                "report",
+                name="write_page",
+            ),
+        ]
+    )

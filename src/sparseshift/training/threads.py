@@ -1,0 +1,21 @@
+"""Arithmetic on one thread: a batch of 128 cells is too small to share out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch uses one CPU thread inside; what it used before, afterwards.
+
+    Two threads double the CPU time of a training step and save no wall time; beside another
+    process they wait for each other and make it several times slower.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
