@@ -1,11 +1,16 @@
 """Settings of the Kedro project."""
 
+import os
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
 
 from sparseshift.hooks import MLflowHook, SparseshiftSession
 from sparseshift.pipelines.plan import PlanHook
+
+# One core a process, before torch is loaded: fits are too small to share out, and two processes with
+# two threads each on two cores wait for each other. Several cores: --runner ParallelRunner.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SESSION_CLASS = SparseshiftSession
 HOOKS = (PlanHook(), MLflowHook())

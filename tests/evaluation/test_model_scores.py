@@ -1,0 +1,110 @@
+"""IWELBO in chunks, and the genes that latents move."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from sparseshift.data.cells import Cells
+from sparseshift.data.design import Design
+from sparseshift.errors import OptionError
+from sparseshift.evaluation import likelihood
+from sparseshift.evaluation.latent_genes import log2_fold_changes
+from sparseshift.evaluation.likelihood import cell_iwelbo
+from sparseshift.models.networks import Decoder, Encoder, Hidden
+from sparseshift.models.priors import StandardNormalPrior
+from sparseshift.models.vae import PerturbationVAE
+from sparseshift.probability.bounds import iwelbo
+
+LABELS = ("control", "A", "B", "A+B")
+DESIGN = Design.of_labels(LABELS, "control", additive=True)
+
+
+@pytest.fixture(name="cells")
+def make_some_cells(make_cells: Callable[..., Cells]) -> Cells:
+    """Ten cells."""
+    return make_cells(DESIGN, LABELS, n_cells=10)
+
+
+@pytest.fixture(name="model")
+def make_small_model(make_model: Callable[..., PerturbationVAE]) -> PerturbationVAE:
+    """With sparse shifts."""
+    return make_model("svae_plus", LABELS)
+
+
+@torch.no_grad()
+def test_one_chunk_is_the_bound_of_all_particles(cells: Cells, model: PerturbationVAE) -> None:
+    expected = iwelbo(model.log_weights(cells, 50, torch.Generator().manual_seed(3)))
+    assert torch.equal(cell_iwelbo(model, cells, 50, seed=3), expected)
+    assert not torch.equal(cell_iwelbo(model, cells, 50, seed=4), expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("elements", [1, 6 * 30, 6 * 10 * 7, 6 * 3 * 100, 6 * 10 * 299])
+def test_chunks_change_nothing_but_the_draws(
+    elements: int, cells: Cells, model: PerturbationVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_particles = 20 if elements == 1 else 300
+    log_w = model.log_weights(cells, 3000, torch.Generator().manual_seed(9))
+    weight = (log_w - log_w.max(0).values).exp()
+    error = weight.std(0) / weight.mean(0) / n_particles**0.5  # of a bound
+    whole = cell_iwelbo(model, cells, 300, seed=0)
+    seen = []
+    log_weights = model.log_weights
+
+    def watched(part: Cells, k: int, generator: torch.Generator | None) -> torch.Tensor:
+        seen.append((part.n_cells, k))
+        return log_weights(part, k, generator)
+
+    monkeypatch.setattr(model, "log_weights", watched)
+    monkeypatch.setattr(likelihood, "_ELEMENTS", elements)
+    chunked = cell_iwelbo(model, cells, n_particles, seed=0)
+    assert ((chunked - whole).abs() < 6.0 * error).all()
+    assert sum(n * k for n, k in seen) == 10 * n_particles
+    assert len(seen) > 1
+    assert max(n * k * 6 for n, k in seen) <= max(elements, 6)
+
+
+def test_particles_must_be_positive(cells: Cells, model: PerturbationVAE) -> None:
+    with pytest.raises(OptionError, match="n_particles=0 must be at least 1"):
+        cell_iwelbo(model, cells, 0, seed=0)
+
+
+def linear_model(n_batches: int) -> PerturbationVAE:
+    """Two latents, five genes, a decoder without hidden layers: log_softmax(W z + b)."""
+    torch.manual_seed(0)
+    n_in = 2 + (n_batches if n_batches > 1 else 0)
+    decoder = Decoder(Hidden(n_in, [], "none", 0.0), n_batches, 5)
+    encoder = Encoder(Hidden(5, [], "none", 0.0), 2)
+    return PerturbationVAE(encoder, decoder, StandardNormalPrior(1, 2), 5).eval()
+
+
+@pytest.mark.parametrize("n_batches", [1, 3])
+@pytest.mark.parametrize("step", [1.0, -0.5])
+def test_fold_changes_of_a_linear_decoder(n_batches: int, step: float) -> None:
+    model = linear_model(n_batches)
+    start = np.random.default_rng(0).normal(size=(6, 2))
+    weight = model.decoder.log_scale.weight.detach().numpy().astype(np.float64)
+    bias = model.decoder.log_scale.bias.detach().numpy().astype(np.float64)
+    expected = np.zeros((2, 5))
+    for code in range(n_batches):
+        constant = bias + (weight[:, 2 + code] if n_batches > 1 else 0.0)
+        for z in start:
+            for j in range(2):
+                logits = weight[:, :2] @ z + constant
+                moved = logits + step * weight[:, j]
+                before, after = np.exp(logits), np.exp(moved)
+                expected[j] += np.log2(after / after.sum()) - np.log2(before / before.sum())
+    change = log2_fold_changes(model, start, step)
+    np.testing.assert_allclose(change, expected / (6 * n_batches), atol=1e-6)
+    # up to a constant over genes, the decoder's weights
+    centred = change - change.mean(1, keepdims=True)
+    slope = step * (weight[:, :2] - weight[:, :2].mean(0)).T / np.log(2.0)
+    np.testing.assert_allclose(centred, slope, atol=1e-6)
+
+
+def test_fold_changes_leave_the_start_alone() -> None:
+    start = np.zeros((3, 2), dtype=np.float32)
+    log2_fold_changes(linear_model(1), start)
+    assert not start.any()

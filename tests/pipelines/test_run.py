@@ -1,0 +1,102 @@
+"""The test environment end to end: what a run leaves behind."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+FITS = [("held_out", model) for model in ("vae", "ivae", "svae_plus")] + [("full", "svae_plus")]
+BASELINES = ["mean_effect", "additive", "support_mean", "support_mean_shrunk"]
+
+
+def read_metrics(project: Path) -> pd.DataFrame:
+    return pd.read_csv(project / "data/08_reporting/metrics.csv")
+
+
+def test_metrics_are_tidy_and_complete(finished: Any) -> None:
+    metrics = read_metrics(finished.project)
+    assert list(metrics.columns) == [
+        "screen", "model", "split", "seed", "metric", "subset", "value", "lower", "upper",
+    ]  # fmt: skip
+    assert metrics["value"].notna().all()
+    key = ["screen", "model", "split", "seed", "metric", "subset"]
+    assert not metrics.duplicated(key).any()
+    for split, model in FITS:
+        rows = metrics[(metrics["split"] == split) & (metrics["model"] == model)]
+        assert "validation_negative_elbo" in set(rows["metric"])
+        scored = {"inll_macro_k20", "inll_micro_k20", "ate_pearson_r"}
+        assert scored <= set(rows["metric"]) if split == "held_out" else True
+    assert set(BASELINES) <= set(metrics["model"])
+    bounded = metrics.dropna(subset=["lower"])
+    assert len(bounded)
+    assert (bounded["lower"] <= bounded["value"]).all()
+    assert (bounded["value"] <= bounded["upper"]).all()
+
+
+def test_query_cells_were_not_adapted_to_nor_trained_on(finished: Any) -> None:
+    folder = finished.project / "data/05_model_input/simulated/held_out"
+    split = json.loads((folder / "split.json").read_text())
+    assert split["query"]
+    assert not set(split["query"]) & set(split["support"])
+    scores = pd.read_parquet(
+        finished.project / "data/07_model_output/simulated/held_out/vae/seed_0/cell_scores.parquet"
+    )
+    assert set(scores["cell"]) == set(split["query"])
+    assert set(scores["perturbation"]) == set(split["held_out"])
+
+
+def test_every_dataset_between_nodes_is_a_file(finished: Any) -> None:
+    outputs = {
+        str(path.relative_to(finished.project / "data"))
+        for path in (finished.project / "data").rglob("*")
+        if path.is_file()
+    }
+    for expected in (
+        "01_raw/simulated.h5ad",
+        "02_intermediate/simulated/facts.json",
+        "03_primary/simulated/screen.h5ad",
+        "05_model_input/simulated/full/genes.csv",
+        "06_models/simulated/held_out/ivae/seed_0/adapted/weights.safetensors",
+        "07_model_output/simulated/full/svae_plus/seed_0/latents.parquet",
+        "08_reporting/simulated/figures/effect_matrix.png",
+        "08_reporting/report.html",
+    ):
+        assert expected in outputs
+    assert not [name for name in outputs if ".tmp" in name or name.endswith((".pkl", ".pickle"))]
+
+
+def test_the_report_shows_every_figure_and_the_answer(finished: Any) -> None:
+    page = (finished.project / "data/08_reporting/report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 6
+    assert "simulated: on held-out perturbations" in page
+    assert "do p000, p001 share latents?" in page
+    for model in ("vae", "ivae", "svae_plus", *BASELINES):
+        assert model in page
+
+
+def test_a_second_run_of_what_is_missing_runs_nothing(
+    finished: Any, run_kedro: Callable[..., Any]
+) -> None:
+    again = run_kedro(finished.project, "run", "--env", "test", "--only-missing-outputs")
+    assert again.code == 0, again.text
+    assert "Running node" not in again.text
+
+
+@pytest.mark.slow
+def test_parallel_runner_and_a_new_folder_give_the_same_metrics(
+    finished: Any, tmp_path: Path, run_kedro: Callable[..., Any]
+) -> None:
+    project = tmp_path / "again"
+    shutil.copytree(
+        finished.project, project, symlinks=True, ignore=shutil.ignore_patterns("data", "ml*")
+    )
+    (project / "data/01_raw").mkdir(parents=True)
+    parallel = ["--runner", "ParallelRunner", "--runner-params", "max_workers=2"]
+    done = run_kedro(project, "run", "--env", "test", *parallel)
+    assert done.code == 0, done.text
+    first = (finished.project / "data/08_reporting/metrics.csv").read_bytes()
+    assert (project / "data/08_reporting/metrics.csv").read_bytes() == first

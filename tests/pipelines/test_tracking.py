@@ -1,0 +1,58 @@
+"""What MLflow holds after the test environment ran."""
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def client(finished: Any) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{finished.project}/mlflow.db")
+
+
+@pytest.fixture(scope="module")
+def runs(client: Any) -> list[Any]:
+    (experiment,) = [e for e in client.search_experiments() if e.name == "sparseshift"]
+    return list(client.search_runs([experiment.experiment_id], max_results=100))
+
+
+def test_a_parent_and_a_child_for_every_fit(runs: list[Any]) -> None:
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    # `--only-missing-outputs` on the finished folder adds a parent without children
+    with_children = {run.data.tags["mlflow.parentRunId"] for run in runs if run not in parents}
+    assert len(with_children) == 1
+    children = [run for run in runs if run not in parents]
+    assert sorted(run.data.tags["sparseshift.namespace"] for run in children) == [
+        "simulated.full.svae_plus.seed_0",
+        "simulated.held_out.ivae.seed_0",
+        "simulated.held_out.svae_plus.seed_0",
+        "simulated.held_out.vae.seed_0",
+    ]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_a_child_has_its_parameters_scores_and_history(client: Any, runs: list[Any]) -> None:
+    (child,) = [
+        run
+        for run in runs
+        if run.data.tags.get("sparseshift.namespace") == "simulated.held_out.svae_plus.seed_0"
+    ]
+    assert child.data.params["n_latents"] == "5"
+    assert child.data.params["options.steps"] == "60"
+    assert child.data.params["model"] == "svae_plus"
+    assert child.data.params["seed"] == "0"
+    assert "inll_macro_k20/held_out_query" in child.data.metrics
+    history = client.get_metric_history(child.info.run_id, "validation_negative_elbo")
+    assert len({point.step for point in history}) > 3
+
+
+def test_the_parent_can_be_run_again_and_knows_its_data(client: Any, runs: list[Any]) -> None:
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    parent = min(parents, key=lambda run: run.info.start_time)
+    assert parent.data.tags["kedro.command"] == "kedro run --env test"
+    assert "mlflow.source.git.commit" in parent.data.tags or "git" not in str(parent.data.tags)
+    artifacts = [a.path for a in client.list_artifacts(parent.info.run_id)]
+    assert "params.json" in artifacts
+    assert "figures" in artifacts
