@@ -1,6 +1,7 @@
 """Small screens and models that several folders share. Nobody may change what they return."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,13 @@ from sparseshift.models.vae import PerturbationVAE
 GROUPS = {"ctrl": 70, "A": 50, "B": 50, "B+A": 30, "C": 40, "D": 30, "C+D": 15, "A+C": 15}
 SHIFTS = {"ctrl": [0.0, 0.0], "A": [3.0, 0.0], "B": [0.0, 3.0], "C": [-3.0, 0.0], "D": [0.0, -2.0]}
 HELD_OUT = ("C", "D", "C+D", "A+C")
-SMALL = {"n_latents": 3, "n_hidden": 16, "steps": 30, "perturbation": "gene", "control": "ctrl"}
+SMALL: dict[str, Any] = {
+    "n_latents": 3,
+    "n_hidden": 16,
+    "steps": 30,
+    "perturbation": "gene",
+    "control": "ctrl",
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,12 +64,14 @@ def training_screen(small_screen: AnnData) -> AnnData:
 @pytest.fixture(scope="session")
 def fitted(training_screen: AnnData) -> dict[str, FittedModel]:
     """Every model on the training screen, hardly trained; `batches` is svae_plus with a batch."""
-    models = {name: ss.fit(training_screen, name, **SMALL) for name in ("vae", "ivae", "svae_plus")}
+    models = {
+        name: ss.fit(training_screen, name, **SMALL) for name in ("vae", "ivae", "svae_plus")
+    }
     return {**models, "batches": ss.fit(training_screen, "svae_plus", batch="batch", **SMALL)}
 
 
 @pytest.fixture(scope="session")
-def small() -> dict[str, object]:
+def small() -> dict[str, Any]:
     """Keywords of a fit that takes a moment."""
     return dict(SMALL)
 

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from sparseshift.errors import OptionError, ScreenError, SparseshiftError, TrainingError
     from sparseshift.fitted_model import FittedModel
     from sparseshift.screens.check import check_screen
+    from sparseshift.screens.columns import Columns
 
 _HOMES = {
+    "Columns": "sparseshift.screens.columns",
     "FittedModel": "sparseshift.fitted_model",
     "OptionError": "sparseshift.errors",
     "ScreenError": "sparseshift.errors",
@@ -28,6 +30,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Columns",
     "FittedModel",
     "OptionError",
     "ScreenError",

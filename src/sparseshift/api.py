@@ -54,8 +54,8 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
 ) -> FittedModel:
     """Trains a model on all cells of a screen.
 
-    The ELBO of Lopez et al. (2023, eq. 6-8), in nats a cell; what the prior's parameters cost is
-    spread over the training cells.
+    Maximises the ELBO of Lopez et al. (2023) in nats a cell, with the masks averaged out exactly
+    (docs/model.md); what the prior's parameters cost is spread over the training cells.
 
     Args:
         adata: the screen, integer counts (cells, genes); it is not changed.
@@ -146,7 +146,8 @@ def simulate(name: Literal["paper"] = "paper", *, seed: int = 0, **sizes: int) -
     """A simulated screen whose latents and targets are known.
 
     Args:
-        name: "paper", the simulator of the code behind Lopez et al. (2023, section 5.1).
+        name: "paper", the simulator of the code behind Lopez et al. (2023). It gives every gene a
+            million counts over all cells, so that depth depends on the number of cells.
         seed: of all draws.
         **sizes: n_perturbations (100), n_cells_per_perturbation (250), n_control_cells (0),
             n_latents (15), n_genes (100).

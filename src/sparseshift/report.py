@@ -30,9 +30,8 @@ CAPTIONS = {
 
 def write_section(
     screen: str,
-    metrics: pd.DataFrame,
+    tables: dict[str, pd.DataFrame],
     facts: dict[str, Any],
-    filters: pd.DataFrame,
     splits: dict[str, dict[str, Any]],
     figures: dict[str, bytes],
 ) -> dict[str, Any]:
@@ -40,17 +39,12 @@ def write_section(
 
     Args:
         screen: its name.
-        metrics: its tidy table.
+        tables: "comparison", tidy metrics; "filters" of `screens.filters.filter_screen`; "effects"
+            of the drawn fit, long.
         facts: of `screens.summary.summarise`.
-        filters: of `screens.filters.filter_screen`.
         splits: name to content of the split file.
         figures: PNG bytes by name.
     """
-    comparison = TableBlock(
-        comparison_table(metrics),
-        "Every model and baseline: the mean over seeds; in brackets the mean of the seeds' 95 % "
-        "bootstrap bounds over perturbations and cells.",
-    )
     shown = [
         FigureBlock(png=figures[kind], caption=caption, alt=f"{screen}: {caption}")
         for kind, caption in CAPTIONS.items()
@@ -60,9 +54,25 @@ def write_section(
         name=screen,
         facts=_facts(facts) | {f"split {name!r}": _held_out(s) for name, s in splits.items()},
         figures=shown,
-        tables=[comparison, TableBlock(filters, "What each filter left.")],
-        notes=_notes(metrics),
+        tables=[
+            TableBlock(
+                comparison_table(tables["comparison"]),
+                "Every model and baseline: the mean over seeds; in brackets the mean of the seeds' "
+                "95 % bootstrap bounds: over perturbations and cells within them, for effects over "
+                "perturbations.",
+            ),
+            TableBlock(_edges(tables["effects"]), "Edges of the drawn fit, largest effect first."),
+            TableBlock(tables["filters"], "What each filter left."),
+        ],
+        notes=_notes(tables["comparison"]),
     ).to_json()
+
+
+def _edges(effects: pd.DataFrame, most: int = 50) -> pd.DataFrame:
+    edges = effects[effects["inclusion_probability"] > 0.5]
+    largest = edges["effect"].abs().sort_values(ascending=False).index[:most]
+    columns = ["perturbation", "latent", "effect", "inclusion_probability"]
+    return edges.loc[largest, columns].reset_index(drop=True)
 
 
 def write_page(

@@ -13,6 +13,7 @@ from anndata import AnnData
 
 from sparseshift.data.design import parts
 from sparseshift.data.splits import Split
+from sparseshift.errors import ScreenError
 from sparseshift.evaluation.average_effects import (
     effect_variances,
     log_normalise,
@@ -33,6 +34,7 @@ from sparseshift.models.baselines import additive_effect, mean_effect, shrunk_ef
 from sparseshift.screens.cells import dense_counts, read_perturbations, with_counts
 from sparseshift.screens.columns import Columns
 
+HEADLINE = ("inll_macro", "inll_micro", "ate_pearson_r", "validation_negative_elbo_macro")
 METRIC_COLUMNS = [
     "screen",
     "model",
@@ -85,9 +87,17 @@ class RunKey:
         return frame.astype({"seed": "Int64"})
 
 
+def headline(metrics: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a tidy table that compare models on held-out perturbations or cells."""
+    compares = metrics["metric"].str.startswith(HEADLINE)
+    n_models = metrics.groupby(["metric", "split"])["model"].transform("nunique")
+    return metrics[compares & (n_models > 1)]
+
+
 def score_training(model: FittedModel, key: RunKey) -> pd.DataFrame:
-    """Validation ELBO of the kept weights and number of edges, as tidy rows."""
+    """Validation ELBO of the kept weights and number of trained edges, as tidy rows."""
     best = model.records.best_record
+    trained = model.inclusion_probability().loc[list(model.spec.trained)]
     value = [
         ("validation_negative_elbo", "validation_cells", best.validation_negative_elbo),
         (
@@ -95,34 +105,53 @@ def score_training(model: FittedModel, key: RunKey) -> pd.DataFrame:
             "validation_cells",
             best.validation_negative_elbo_macro,
         ),
-        ("n_edges", "trained", float((model.inclusion_probability() > 0.5).to_numpy().sum())),
+        ("n_edges", "trained", float((trained > 0.5).to_numpy().sum())),
     ]
     return key.rows([(metric, subset, Interval(v, np.nan, np.nan)) for metric, subset, v in value])
 
 
-def score_query(
-    model: FittedModel, screen: AnnData, split: Split, key: RunKey, settings: ScoreSettings
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """An adapted model on the query cells of held-out perturbations.
+def score_cells(
+    model: FittedModel, screen: AnnData, split: Split, settings: ScoreSettings
+) -> pd.DataFrame:
+    """The log-likelihood bound of every query cell: columns cell, perturbation, iwelbo (nats).
 
     Args:
         model: adapted to the split's support cells.
         screen: all cells.
+        split: whose query cells to score; without any, the table is empty.
+        settings: how to score.
+    """
+    if not split.query:
+        return pd.DataFrame({"cell": [], "perturbation": [], "iwelbo": []})
+    query = with_model_counts(screen[list(split.query)], model)
+    bound = model.cell_iwelbo(query, settings.n_particles, seed=settings.seed)
+    labels = read_perturbations(query, model.spec.columns)
+    return pd.DataFrame(
+        {"cell": list(query.obs_names), "perturbation": labels, "iwelbo": bound.to_numpy()}
+    )
+
+
+def score_query(
+    model: FittedModel,
+    cells: pd.DataFrame,
+    screen: AnnData,
+    split: Split,
+    key: RunKey,
+    settings: ScoreSettings,
+) -> pd.DataFrame:
+    """An adapted model on held-out perturbations, as tidy rows; none where nothing is held out.
+
+    Args:
+        model: adapted to the split's support cells.
+        cells: of `score_cells`.
+        screen: all cells.
         split: whose query and control cells to use.
         key: of the rows.
         settings: how to score.
-
-    Returns:
-        Tidy metrics (empty where nothing is held out), and the log-likelihood bound of every query
-        cell: cell, perturbation, iwelbo (nats).
     """
-    if not split.query:
-        return key.rows([]), pd.DataFrame(columns=["cell", "perturbation", "iwelbo"])
-    query = with_model_counts(screen[list(split.query)], model)
-    labels = read_perturbations(query, model.spec.columns)
-    bound = model.cell_iwelbo(query, settings.n_particles, seed=settings.seed).to_numpy()
-    cells = pd.DataFrame({"cell": list(query.obs_names), "perturbation": labels, "iwelbo": bound})
-    groups = {str(name): -bound[labels == name] for name in np.unique(labels)}
+    if cells.empty:
+        return key.rows([])
+    groups = {str(name): -g.to_numpy() for name, g in cells.groupby("perturbation")["iwelbo"]}
     resample = {"n_resamples": settings.n_resamples, "seed": settings.seed}
     k = settings.n_particles
     values = [
@@ -133,7 +162,7 @@ def score_query(
         observed = ObservedEffects(screen, model.spec.columns, split, model.spec.genes)
         predicted = predicted_effects(model, screen, split, observed.target_total, settings)
         values.append(("ate_pearson_r", QUERY, observed.score(predicted, settings)))
-    return key.rows(values), cells
+    return key.rows(values)
 
 
 def with_model_counts(screen: AnnData, model: FittedModel) -> AnnData:
@@ -165,8 +194,9 @@ class ObservedEffects:
         }
 
     def rows(self, cells: tuple[str, ...]) -> np.ndarray:
-        """Row numbers of cells by name."""
-        return self.position.loc[list(cells)].to_numpy()
+        """Row numbers of cells by name; those without a count in these genes are left out."""
+        rows = self.position.loc[list(cells)].to_numpy()
+        return rows[self.counts[rows].sum(1) > 0]
 
     def profile(self, rows: np.ndarray) -> np.ndarray:
         """Mean log-normalised profile of some cells, (genes,)."""
@@ -272,6 +302,19 @@ def baseline_effects(
     return predictions
 
 
+def with_latents(screen: AnnData, latents: dict[str, pd.DataFrame]) -> AnnData:
+    """A copy of the screen with the latents of fits in obsm, NaN for cells without counts.
+
+    Args:
+        screen: all cells.
+        latents: name of the obsm entry to (cells, latents).
+    """
+    embedded = screen.copy()
+    for name, table in latents.items():
+        embedded.obsm[name] = table.reindex(screen.obs_names).to_numpy(dtype=np.float32)
+    return embedded
+
+
 RAW_EFFECTS = "raw_effects"
 
 
@@ -289,7 +332,16 @@ def compare_mechanism(
         Tidy metrics (shared_mechanism_cosine; shared_mechanism_quantile, the share of all sets of as
         many perturbations that are at least as alike), and {"genes": members, "models": {name:
         {"cosine", "quantile", "n_sets", "histogram"}}} for the figure.
+
+    Raises:
+        ScreenError: a member is not a row of every table.
     """
+    for key, table in shifts.items():
+        if missing := sorted(set(members) - set(table.index)):
+            raise ScreenError(
+                f"shared_mechanism: {key.model} has no row for {', '.join(missing)}. "
+                f"It has {', '.join(map(str, table.index[:10]))} ..."
+            )
     edges = np.linspace(-1.0, 1.0, n_bins + 1)
     models: dict[str, Any] = {}
     frames = []

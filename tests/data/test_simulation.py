@@ -16,7 +16,10 @@ SPREAD_OF_TOTALS = (0.10, 0.40)  # standard deviation of a cell's total, as a sh
 def drawn() -> Simulation:
     """The reference screen."""
     return simulation.paper(
-        np.random.default_rng(0), n_perturbations=40, n_cells_per_perturbation=50, n_control_cells=100
+        np.random.default_rng(0),
+        n_perturbations=40,
+        n_cells_per_perturbation=50,
+        n_control_cells=100,
     )
 
 

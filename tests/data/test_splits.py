@@ -33,7 +33,9 @@ def test_any_change_of_a_file_is_refused(field: str) -> None:
     content = split_of(held_out=["A", "C"]).to_json()
     value = content[field]
     content[field] = value[:-1] if isinstance(value, list | str) else value + 1
-    with pytest.raises(ScreenError, match=r"was changed after it was made.*Make it anew: kedro run"):
+    with pytest.raises(
+        ScreenError, match=r"was changed after it was made.*Make it anew: kedro run"
+    ):
         Split.from_json(content)
 
 
@@ -111,7 +113,9 @@ def test_all_by_name_are_refused() -> None:
 
 
 def test_unknown_names_are_listed_with_those_there_are() -> None:
-    with pytest.raises(ScreenError, match=r"does not have: X, Y\. It has, for example, A, A\+B, B"):
+    with pytest.raises(
+        ScreenError, match=r"does not have: X, Y\. It has, for example, A, A\+B, B"
+    ):
         split_of(held_out=["Y", "A", "X"])
 
 

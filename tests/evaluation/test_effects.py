@@ -61,11 +61,13 @@ def test_sampling_variance_is_a_loop() -> None:
 
 def test_effect_variances_find_the_true_variance() -> None:
     rng = np.random.default_rng(0)
-    true = rng.normal(1.0, 0.5, size=(80, 40))
-    profiles = {f"p{i}": e + rng.normal(0.0, 2.0, size=(12, 40)) for i, e in enumerate(true)}
+    true = rng.normal(1.0, 0.5, size=(80, 400))
+    profiles = {f"p{i}": e + rng.normal(0.0, 2.0, size=(12, 400)) for i, e in enumerate(true)}
     effects = {name: cells.mean(0) for name, cells in profiles.items()}
-    assert effect_variances(profiles, effects) == pytest.approx(true.var(0, ddof=1).mean(), abs=0.02)
-    noise = {name: rng.normal(0.0, 2.0, size=(12, 40)) for name in profiles}
+    assert effect_variances(profiles, effects) == pytest.approx(
+        true.var(0, ddof=1).mean(), abs=0.02
+    )
+    noise = {name: rng.normal(0.0, 2.0, size=(12, 400)) for name in profiles}
     of_noise = effect_variances(noise, {name: cells.mean(0) for name, cells in noise.items()})
     assert 0.0 <= of_noise < 0.03
 

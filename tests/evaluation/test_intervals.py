@@ -72,9 +72,7 @@ def test_bootstrap_mean_leaves_nan_out() -> None:
 
 @pytest.mark.parametrize("n_resamples", [0, 1])
 def test_too_few_resamples_give_no_bounds(n_resamples: int) -> None:
-    value, lower, upper = bootstrap_mean(
-        np.array([1.0, 2.0]), n_resamples=n_resamples, seed=0
-    )
+    value, lower, upper = bootstrap_mean(np.array([1.0, 2.0]), n_resamples=n_resamples, seed=0)
     assert value == 1.5
     assert math.isnan(lower)
     assert math.isnan(upper)

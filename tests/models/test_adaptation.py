@@ -26,9 +26,7 @@ def shifts(prior: ShiftPrior, design: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def adapt(
-    model: PerturbationVAE, cells: Cells, n_known: int = 2
-) -> tuple[ShiftPrior, Tensor]:
+def adapt(model: PerturbationVAE, cells: Cells, n_known: int = 2) -> tuple[ShiftPrior, Tensor]:
     """The adapted prior, and the posterior means of the support cells."""
     mean = model.encoder(cells.counts)[0]
     prior = adapted_prior(model.prior, mean, cells, n_known)
@@ -87,7 +85,7 @@ def test_closed_form_is_where_gradient_descent_ends(
         loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     torch.testing.assert_close(new.detach(), prior.effect().detach()[2:], atol=1e-6, rtol=1e-6)
     # and it is the KL of the ELBO that was minimised
     of_model = prior.kl_divergence(mean, std, cells.label, cells.design).sum().detach()

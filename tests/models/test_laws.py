@@ -318,8 +318,9 @@ def test_iwelbo_approaches_the_log_likelihood(
     cells = make_cells(design_of(preset, labels), labels, n_cells=4, **sizes)
     model = make_model(preset, labels, n_latents=n_latents, normalisation="none", **sizes)
     model.decoder.log_scale.weight *= 3.0  # so that z matters
-    for name, value in model.prior.named_parameters():
-        value *= 1.0 if name.endswith("logit") else 0.6  # so that the posterior mean is not far
+    for name, parameter in model.prior.named_parameters():
+        if not name.endswith("logit"):
+            parameter.mul_(0.6)  # so that q is not far from the posterior
     expected = log_likelihood_by_quadrature(model, cells)
     log_w = model.log_weights(cells, 40_000, torch.Generator().manual_seed(0))
     weight = (log_w - log_w.max(0).values).exp()

@@ -15,7 +15,8 @@ from sparseshift.models.presets import PRESETS, Options, build_options, get_pres
 
 def mask_of(logit: Tensor, alpha: float) -> BetaMask:
     """A mask with these logits."""
-    mask = BetaMask(*logit.shape, alpha, initial_logit=0.0).to(logit.dtype)
+    n_rows, n_latents = logit.shape
+    mask = BetaMask(n_rows, n_latents, alpha, initial_logit=0.0).to(logit.dtype)
     with torch.no_grad():
         mask.logit.copy_(logit)
     return mask
@@ -106,7 +107,10 @@ def test_decoder_sees_the_batch_only_where_there_are_several() -> None:
         ({"dropout": 1.0}, r"dropout=1.0 must lie in \[0, 1\)"),
         ({"dropout": -0.1}, r"dropout=-0.1 must lie in \[0, 1\)"),
         ({"alpha": 0.5}, "alpha=0.5 must be at least 1"),
-        ({"hidden": 3, "beta": 1}, "Unknown option of 'vae': beta, hidden. Known.*n_hidden.*alpha"),
+        (
+            {"hidden": 3, "beta": 1},
+            "Unknown option of 'vae': beta, hidden. Known.*n_hidden.*alpha",
+        ),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, object], message: str) -> None:
@@ -120,7 +124,9 @@ def test_options_replace_the_presets() -> None:
 
 
 def test_unknown_presets_list_the_known() -> None:
-    with pytest.raises(OptionError, match=rf"no model 'svae'. The models are: {', '.join(PRESETS)}"):
+    with pytest.raises(
+        OptionError, match=rf"no model 'svae'. The models are: {', '.join(PRESETS)}"
+    ):
         get_preset("svae")
 
 

@@ -26,14 +26,14 @@ def make_project(folder: Path) -> Path:
         shutil.copy(ROOT / name, folder)
     shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
     (folder / "conf" / "local").mkdir()
-    (folder / "src").symlink_to(ROOT / "src")
+    (folder / "src").mkdir()  # the package itself is installed
     (folder / "data").mkdir()
     (folder / "data" / "01_raw").symlink_to(ROOT / "data" / "01_raw")
     return folder
 
 
-def kedro(project: Path, *arguments: str) -> Finished:
-    """Runs a kedro command in a project."""
+def kedro(project: Path, *arguments: str, **environment: str) -> Finished:
+    """Runs a kedro command in a project, with some environment variables set."""
     done = subprocess.run(
         [sys.executable, "-m", "kedro", *arguments],
         cwd=project,
@@ -41,7 +41,7 @@ def kedro(project: Path, *arguments: str) -> Finished:
         text=True,
         timeout=300,
         check=False,
-        env={**os.environ, "COLUMNS": "200", "DO_NOT_TRACK": "true"},
+        env={**os.environ, "COLUMNS": "200", "DO_NOT_TRACK": "true", **environment},
     )
     return Finished(project, done.returncode, done.stdout + done.stderr)
 

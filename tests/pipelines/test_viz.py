@@ -9,7 +9,8 @@ import pytest
 
 @pytest.fixture(scope="module")
 def chart(finished: Any, run_kedro: Callable[..., Any]) -> dict[str, Any]:
-    done = run_kedro(finished.project, "viz", "build", "--env", "test", "--include-previews")
+    # `viz build` has no --env
+    done = run_kedro(finished.project, "viz", "build", "--include-previews", KEDRO_ENV="test")
     assert done.code == 0, done.text
     content: dict[str, Any] = json.loads((finished.project / "build/api/main").read_text())
     return content

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -31,14 +32,12 @@ def test_iwelbo_rises_with_particles_towards_the_log_likelihood() -> None:
     log_w = torch.from_numpy(np.random.default_rng(0).normal(-0.5, 1.0, size=(256, 20_000)))
     expected = [iwelbo(log_w[:k]).mean().item() for k in (1, 2, 4, 16, 64, 256)]
     assert expected[0] == pytest.approx(-0.5, abs=0.03)
-    assert all(a < b for a, b in zip(expected, expected[1:], strict=False))
+    assert all(a < b for a, b in pairwise(expected))
     assert -0.01 < expected[-1] < 0.005
 
 
 def test_negative_elbo_adds_up() -> None:
-    terms = ElboTerms(
-        torch.tensor([-10.0, -20.0]), torch.tensor([1.0, 3.0]), torch.tensor(50.0)
-    )
+    terms = ElboTerms(torch.tensor([-10.0, -20.0]), torch.tensor([1.0, 3.0]), torch.tensor(50.0))
     assert terms.negative_elbo(100).item() == pytest.approx(15.0 + 2.0 + 0.5)
     assert terms.negative_elbo(100, kl_weight=0.0).item() == pytest.approx(15.0)
     assert terms.negative_elbo(100, kl_weight=0.3).item() == pytest.approx(15.0 + 0.3 * 2.5)

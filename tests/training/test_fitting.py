@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from sparseshift.models.vae import PerturbationVAE
 from sparseshift.probability.bounds import ElboTerms
 from sparseshift.probability.negative_binomial import log_factorials
 from sparseshift.training.config import TrainingConfig
-from sparseshift.training.history import Record
+from sparseshift.training.history import History, Record
 from sparseshift.training.loop import BestWeights, Schedule, fit
 
 LABELS = ("control", "A", "B", "A+B")
@@ -69,14 +70,14 @@ def test_schedule() -> None:
     assert kl[0] == pytest.approx(1 / 51)
     assert kl[24] == pytest.approx(25 / 51)
     assert kl[50:] == [1.0] * 50
-    assert all(a < b for a, b in zip(kl[:50], kl[1:51], strict=True))
-    assert max(b - a for a, b in zip(kl, kl[1:], strict=False)) == pytest.approx(1 / 51)
+    assert all(a < b for a, b in pairwise(kl[:51]))
+    assert max(b - a for a, b in pairwise(kl)) == pytest.approx(1 / 51)
     rate = [schedule.rate(step) for step in range(101)]
     assert rate[0] == 1.0
     assert rate[50] == pytest.approx(0.5)
     assert rate[25] == pytest.approx(0.5 * (1 + math.sqrt(0.5)))
     assert rate[100] == pytest.approx(0.0, abs=1e-15)
-    assert all(a > b for a, b in zip(rate, rate[1:], strict=False))
+    assert all(a > b for a, b in pairwise(rate))
 
 
 def test_schedule_without_warmup() -> None:
@@ -84,7 +85,9 @@ def test_schedule_without_warmup() -> None:
     assert [schedule.kl_weight(step) for step in range(10)] == [1.0] * 10
 
 
-def offered(values: Sequence[float], may_stop: Sequence[bool], patience: int = 2) -> tuple[int, int, float]:
+def offered(
+    values: Sequence[float], may_stop: Sequence[bool], patience: int = 2
+) -> tuple[int, int, float]:
     """Index of the best record, evaluations until the stop, and the weight that is restored."""
     model = model_of("vae")
     with torch.no_grad():
@@ -147,7 +150,9 @@ def test_loss_falls(preset: str, make_cells: MakeCells) -> None:
     untrained = fit(model_of(preset), train, validation, barely, seed=0).records[0]
     assert best.validation_negative_elbo < untrained.validation_negative_elbo - 0.5
     assert best.validation_negative_elbo_macro == min(
-        record.validation_negative_elbo_macro for record in history.records if record.kl_weight == 1
+        record.validation_negative_elbo_macro
+        for record in history.records
+        if record.kl_weight == 1
     )
 
 
@@ -205,7 +210,7 @@ def test_training_stops_early(make_cells: MakeCells) -> None:
 def test_same_seed_same_bits(make_cells: MakeCells) -> None:
     train, validation = screen(make_cells, 60), screen(make_cells, 20, seed=1)
     config = TrainingConfig(max_epochs=3, batch_size=16)
-    results = []
+    results: list[tuple[list[Tensor], History]] = []
     for seed in (5, 5, 6):
         torch.manual_seed(len(results))  # what torch's own generator holds must not matter
         model = model_of()
@@ -218,7 +223,7 @@ def test_same_seed_same_bits(make_cells: MakeCells) -> None:
 
 def test_same_seed_same_bits_with_dropout(make_cells: MakeCells) -> None:
     cells = screen(make_cells, 60)
-    results = []
+    results: list[list[Tensor]] = []
     for state in (0, 1):
         torch.manual_seed(state)
         model = model_of(dropout=0.2)
@@ -353,7 +358,7 @@ def test_not_finite_names_the_cells_and_a_later_epoch_and_keeps_good_weights(
         fit(model, cells, cells, TrainingConfig(max_epochs=9), seed=0)
     text = str(error.value)
     assert "epoch 3: the term kl_latent of training cells" in text
-    named = text.split("[")[1].split("]")[0].split(",")
+    named = text[text.index("[") + 1 : text.index("]")].split(",")
     assert sorted(map(int, named)) == [4, 17]
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 

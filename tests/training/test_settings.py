@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 
@@ -6,7 +7,9 @@ from sparseshift.errors import OptionError
 from sparseshift.training.config import TrainingConfig
 
 
-@pytest.mark.parametrize("name", ["steps", "batch_size", "patience", "n_evaluations", "max_epochs"])
+@pytest.mark.parametrize(
+    "name", ["steps", "batch_size", "patience", "n_evaluations", "max_epochs"]
+)
 def test_sizes_must_be_positive(name: str) -> None:
     with pytest.raises(OptionError, match=f"{name}=0 must be at least 1"):
         TrainingConfig(**{name: 0})
@@ -15,15 +18,17 @@ def test_sizes_must_be_positive(name: str) -> None:
 @pytest.mark.parametrize("name", ["learning_rate", "logit_rate", "gradient_clip"])
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_rates_must_be_positive_and_finite(name: str, value: float) -> None:
+    options: dict[str, Any] = {name: value}
     with pytest.raises(OptionError, match=f"{name}={value} must be positive"):
-        TrainingConfig(**{name: value})
+        TrainingConfig(**options)
 
 
 @pytest.mark.parametrize("name", ["kl_warmup", "validation_fraction"])
 @pytest.mark.parametrize("value", [-0.1, 1.0, math.nan])
 def test_shares_must_lie_between_0_and_1(name: str, value: float) -> None:
+    options: dict[str, Any] = {name: value}
     with pytest.raises(OptionError, match=rf"{name}={value} must lie in \[0, 1\)"):
-        TrainingConfig(**{name: value})
+        TrainingConfig(**options)
 
 
 @pytest.mark.parametrize(

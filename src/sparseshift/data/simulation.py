@@ -1,7 +1,7 @@
 """Simulated screens with known latents and known targets, as arrays.
 
-`paper` is the simulator of the code behind Lopez et al. 2023 (section 5.1), which differs from
-its text: targets are drawn with replacement, and expression is normalised over the cells of each
+`paper` is the simulator of the code behind Lopez et al. 2023, which differs from its
+text: targets are drawn with replacement, and expression is normalised over the cells of each
 gene, so that all genes have the same mean and a cell's total depends on the other cells.
 """
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sparseshift.data.design import SEPARATOR, parts
 from sparseshift.errors import ScreenError
 
 
@@ -21,9 +22,9 @@ class Split:
         held_out: labels no model trains on.
         support: cells of held-out labels to adapt to.
         query: cells of held-out labels to score; disjoint from support.
-        control_a: one half of the control cells: what predictions of effects start from.
+        control_a: one half of the control cells: what predicted effects start from.
         control_b: the other half: what observed effects start from. With shared controls their
-            noise alone correlates predictions with observations.
+            noise alone correlates predictions with observations. Models train on both halves.
     """
 
     name: str
@@ -86,7 +87,8 @@ def make_split(
         labels: of the cells, (cells,).
         control: the control's label.
         name: of the split.
-        held_out: labels to hold out, or how many to draw among the perturbations.
+        held_out: labels to hold out (combinations in any order of their parts), or how many to
+            draw among the perturbations.
         seed: of all draws.
         support_fraction: share of each held-out label's cells that goes to support; at least one
             cell stays on either side.
@@ -133,6 +135,7 @@ def _choose(
                 "must stay for training."
             )
         return sorted(rng.choice(perturbations, size=held_out, replace=False).tolist())
+    held_out = [SEPARATOR.join(sorted(parts(label))) for label in held_out]
     if missing := sorted(set(held_out) - set(perturbations)):
         raise ScreenError(
             f"Held-out perturbations that the screen does not have: {', '.join(missing)}. "

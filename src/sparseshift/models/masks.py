@@ -39,8 +39,8 @@ class BetaMask(Mask):
     """Learnt inclusion probabilities q = sigmoid(logit) under a Beta(1, alpha) prior.
 
     The penalty is the negative log prior without its constant, -(alpha - 1) log(1 - q) =
-    (alpha - 1) softplus(logit), summed over all entries (Lopez et al. 2023, section 3.3). Written
-    so, its gradient stays finite where Beta.log_prob(sigmoid(logit)) gives NaN (logits over 17).
+    (alpha - 1) softplus(logit), summed over all entries (Lopez et al. 2023). Written so, its
+    gradient stays finite where Beta.log_prob(sigmoid(logit)) gives NaN (logits from 17 up).
 
     Args:
         n_perturbations: rows.

@@ -64,7 +64,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """log rho(z, batch): log proportions of the genes, summing to one over genes.
 
-    The batch enters the first layer and the output as a bias each (one-hot, as scvi-tools does).
+    The batch enters the first layer as one-hot columns beside z.
     """
 
     def __init__(self, hidden: Hidden, n_batches: int, n_genes: int) -> None:

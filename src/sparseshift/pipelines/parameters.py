@@ -69,6 +69,14 @@ class ScreenParameters(Strict):
     simulate: SimulationParameters | None = None
     shared_mechanism: list[str] = []  # perturbations expected to share latents
 
+    @model_validator(mode="after")
+    def _none_or_some(self) -> "ScreenParameters":
+        if len(set(self.shared_mechanism)) != len(self.shared_mechanism):
+            raise ValueError("shared_mechanism names a perturbation twice.")
+        if len(self.shared_mechanism) == 1:
+            raise ValueError("shared_mechanism needs two perturbations or more, or none.")
+        return self
+
 
 class ModelParameters(Strict):
     """One model: a preset and how to fit it (`sparseshift.fit`)."""

@@ -6,7 +6,11 @@ import pandas as pd
 from anndata import AnnData
 
 from sparseshift.screens.check_counts import find_count_faults
-from sparseshift.screens.check_labels import find_column_faults, find_label_faults
+from sparseshift.screens.check_labels import (
+    find_column_faults,
+    find_label_faults,
+    find_unknown_faults,
+)
 from sparseshift.screens.columns import Columns
 from sparseshift.screens.faults import Fault, raise_faults, some
 
@@ -16,6 +20,7 @@ def check_screen(
     columns: Columns,
     *,
     held_out: Collection[str] = (),
+    expected: Collection[str] = (),
     empty_cells_allowed: bool = False,
 ) -> None:
     """Refuse a screen that cannot be used.
@@ -24,13 +29,20 @@ def check_screen(
         adata: The screen; read in blocks and left as it is, also if it is a view or on disk.
         columns: The columns and the layer that it uses.
         held_out: Perturbations to be kept from training.
+        expected: Single perturbations that something else names (shared_mechanism).
         empty_cells_allowed: Whether cells without counts pass, since a filter will drop them.
 
     Raises:
         ScreenError: Lists every fault found, with column or matrix, value, example and cure.
     """
     raise_faults(
-        find_faults(adata, columns, held_out=held_out, empty_cells_allowed=empty_cells_allowed)
+        find_faults(
+            adata,
+            columns,
+            held_out=held_out,
+            expected=expected,
+            empty_cells_allowed=empty_cells_allowed,
+        )
     )
 
 
@@ -39,6 +51,7 @@ def find_faults(
     columns: Columns,
     *,
     held_out: Collection[str] = (),
+    expected: Collection[str] = (),
     empty_cells_allowed: bool = False,
 ) -> list[Fault]:
     """Every fault that `check_screen` would raise: of size and names, then labels, then counts."""
@@ -52,6 +65,7 @@ def find_faults(
     return [
         *faults,
         *find_label_faults(adata, columns, held_out),
+        *find_unknown_faults(adata, columns, expected),
         *find_count_faults(adata, columns.layer, empty_cells_allowed=empty_cells_allowed),
     ]
 

@@ -8,7 +8,7 @@ from anndata import AnnData
 from pandas.api import types
 
 from sparseshift.data.design import parts
-from sparseshift.screens.columns import Columns, canonical, combine, control_names
+from sparseshift.screens.columns import Columns, canonical, combine, control_names, targets
 from sparseshift.screens.faults import Fault, near, some
 
 USUAL_CONTROLS = "control, ctrl, non-targeting, NT, neg, NegCtrl, safe-targeting"
@@ -68,6 +68,21 @@ def find_label_faults(
         *_impossible_parts(values, columns),
         *_control(labels, columns),
         *_held_out(labels, columns, held_out),
+    ]
+
+
+def find_unknown_faults(adata: AnnData, columns: Columns, names: Collection[str]) -> list[Fault]:
+    """Perturbations named under `shared_mechanism` that no cell has, alone or in a combination."""
+    if columns.perturbation not in adata.obs:
+        return []
+    labels = set(canonical(adata.obs[columns.perturbation], columns.control))
+    known = sorted(targets(labels, columns.control))
+    return [
+        _absent(
+            "shared_mechanism", name, known, f"Name perturbations of {columns.perturbation!r}."
+        )
+        for name in names
+        if name not in known
     ]
 
 
@@ -239,7 +254,8 @@ def _held_out(labels: pd.Series, columns: Columns, held_out: Sequence[str]) -> l
         if label == control:
             faults.append(_held_out_control(name))
         elif label not in names:
-            faults.append(_absent(name, names, columns.perturbation))
+            only = f"Hold out perturbations of obs[{columns.perturbation!r}] only."
+            faults.append(_absent("held_out", name, names, only))
     if names and set(names) <= set(wanted):
         found = f"all {len(names)} perturbations are held out: none is left to train on"
         faults.append(Fault("held_out", found, some(names), "Hold out fewer."))
@@ -251,9 +267,9 @@ def _held_out_control(name: str) -> Fault:
     return Fault("held_out", f"{name!r} is the control, which cannot be held out", "", cure)
 
 
-def _absent(name: str, names: Sequence[str], column: str) -> Fault:
+def _absent(where: str, name: str, names: Sequence[str], cure: str) -> Fault:
     close = near(name, names)
     there_are = f"perturbations {some(names, 8)}"
     meant = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-    cure = f"{meant}Hold out perturbations of obs[{column!r}] only."
-    return Fault("held_out", f"{name!r} is not a perturbation of this screen", there_are, cure)
+    found = f"{name!r} is not a perturbation of this screen"
+    return Fault(where, found, there_are, f"{meant}{cure}")

@@ -53,5 +53,5 @@ class TrainingConfig:
         return self.max_epochs or math.ceil(self.steps / self.steps_per_epoch(n_cells))
 
     def steps_per_epoch(self, n_cells: int) -> int:
-        """Gradient steps an epoch; a rest smaller than half a batch is left for another epoch."""
+        """Gradient steps an epoch: as many batches, nearly equal in size, as come closest."""
         return max(1, round(n_cells / self.batch_size))

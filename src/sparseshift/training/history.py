@@ -11,7 +11,8 @@ class Record(NamedTuple):
         step: gradient steps done.
         kl_weight: weight of the KL terms in the last step.
         learning_rate: of the last step.
-        train_negative_elbo: mean over the training steps since the last record, KL weight 1.
+        train_negative_elbo: mean over the training steps since the last record, with KL weight 1
+            and in training mode.
         validation_negative_elbo: mean over validation cells; NaN without validation cells.
         validation_negative_elbo_macro: the same, averaged over perturbations first.
         validation_reconstruction: E_q[log p(x | z)] of the validation cells.

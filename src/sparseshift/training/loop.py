@@ -47,6 +47,7 @@ def fit(
     optimizer = _optimizer(model, config)
     evaluate_every = max(1, math.ceil(n_epochs / config.n_evaluations))
     keeper = BestWeights(model, config.patience)
+    constant = _mean_log_factorials(train)
     running: list[Tensor] = []
     step = 0
     for epoch in range(1, n_epochs + 1):
@@ -60,7 +61,7 @@ def fit(
                 keeper.restore()
                 raise TrainingError(_not_finite(terms, index, epoch))
             optimizer.step(loss, schedule.rate(step))
-            running.append(terms.negative_elbo(train.n_cells).detach())
+            running.append(terms.negative_elbo(train.n_cells).detach() + constant)
             step += 1
         if epoch % evaluate_every == 0 or epoch == n_epochs:
             record = _record(model, train.n_cells, validation, running, epoch, step, schedule)
@@ -141,6 +142,10 @@ def _batches(n_cells: int, n_steps: int, generator: torch.Generator) -> Iterator
     """Every cell once, in random order, in `n_steps` batches of nearly the same size."""
     order = torch.randperm(n_cells, generator=generator, device=generator.device)
     yield from order.tensor_split(n_steps)
+
+
+def _mean_log_factorials(cells: Cells, chunk: int = 4096) -> Tensor:
+    return torch.cat([log_factorials(part) for part in cells.counts.split(chunk)]).mean()
 
 
 def _noise(cells: Cells, model: PerturbationVAE, generator: torch.Generator) -> Tensor:

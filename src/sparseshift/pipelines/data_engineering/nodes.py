@@ -28,7 +28,13 @@ def check_raw(raw: Any, parameters: ScreenParameters) -> dict[str, Any]:
         for name in s.held_out
     }
     drops_empty = parameters.filters.min_counts_per_cell > 0
-    check_screen(raw, columns, held_out=held_out, empty_cells_allowed=drops_empty)
+    check_screen(
+        raw,
+        columns,
+        held_out=held_out,
+        expected=parameters.shared_mechanism,
+        empty_cells_allowed=drops_empty,
+    )
     return summarise(raw, columns)
 
 

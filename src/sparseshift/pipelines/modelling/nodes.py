@@ -70,23 +70,36 @@ def adapt_model(model: Any, screen: Any, split: dict[str, Any]) -> Any:
     return model.adapt(with_model_counts(screen[split["support"]], model))
 
 
+def score_cells(
+    adapted: Any, screen: Any, split: dict[str, Any], evaluation: EvaluationParameters
+) -> pd.DataFrame:
+    """The log-likelihood bound of every query cell."""
+    from sparseshift import scoring
+    from sparseshift.data.splits import Split
+
+    settings = scoring.ScoreSettings(**evaluation.model_dump())
+    return scoring.score_cells(adapted, screen, Split.from_json(split), settings)
+
+
 def score_model(
-    model: Any,
     adapted: Any,
+    cell_scores: pd.DataFrame,
     screen: Any,
     split: dict[str, Any],
     evaluation: EvaluationParameters,
     key: dict[str, Any],
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Tidy metrics of a fit, and the bound of every query cell."""
+) -> pd.DataFrame:
+    """Tidy metrics of a fit."""
+    from sparseshift import scoring
     from sparseshift.data.splits import Split
-    from sparseshift.scoring import RunKey, ScoreSettings, score_query, score_training
 
-    run = RunKey(**key)
-    settings = ScoreSettings(**evaluation.model_dump())
-    training = score_training(model, run)
-    metrics, cells = score_query(adapted, screen, Split.from_json(split), run, settings)
-    return (pd.concat([training, metrics], ignore_index=True) if len(metrics) else training), cells
+    run = scoring.RunKey(**key)
+    settings = scoring.ScoreSettings(**evaluation.model_dump())
+    training = scoring.score_training(adapted, run)
+    query = scoring.score_query(
+        adapted, cell_scores, screen, Split.from_json(split), run, settings
+    )
+    return pd.concat([training, query], ignore_index=True) if len(query) else training
 
 
 def score_baselines(

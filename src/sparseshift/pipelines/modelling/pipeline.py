@@ -36,9 +36,15 @@ def _of_fit(screen: str, split: str, model: str, seed: int) -> Pipeline:
         Node(nodes.tabulate_effects, "model", "effects", name="tabulate_effects"),
         Node(nodes.adapt_model, ["model", "screen", "split"], "adapted", name="adapt"),
         Node(
+            nodes.score_cells,
+            ["adapted", "screen", "split", "params:evaluation"],
+            "cell_scores",
+            name="score_cells",
+        ),
+        Node(
             bind(nodes.score_model, key=key),
-            ["model", "adapted", "screen", "split", "params:evaluation"],
-            ["metrics", "cell_scores"],
+            ["adapted", "cell_scores", "screen", "split", "params:evaluation"],
+            "metrics",
             name="score",
         ),
     ]

@@ -13,10 +13,21 @@ def collect(*frames: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(filled or list(frames), ignore_index=True)
 
 
-def collect_histories(*histories: pd.DataFrame, keys: list[dict[str, Any]]) -> pd.DataFrame:
-    """Training histories one below the other, with model, split and seed."""
-    named = [history.assign(**key) for history, key in zip(histories, keys, strict=True)]
+def collect_by_fit(*tables: pd.DataFrame, keys: list[dict[str, Any]]) -> pd.DataFrame:
+    """Tables of fits one below the other, with screen, split, model and seed in front."""
+    named = [
+        pd.concat([pd.DataFrame(key, index=table.index), table], axis=1)
+        for table, key in zip(tables, keys, strict=True)
+    ]
     return pd.concat(named, ignore_index=True)
+
+
+def collect_latents(screen: Any, *latents: pd.DataFrame, keys: list[dict[str, Any]]) -> Any:
+    """The screen with the latents of every fit in obsm."""
+    from sparseshift.scoring import with_latents
+
+    names = [f"X_{key['model']}_{key['split']}_seed_{key['seed']}" for key in keys]
+    return with_latents(screen, dict(zip(names, latents, strict=True)))
 
 
 def rank_genes(model: Any, screen: Any, report: ReportParameters) -> pd.DataFrame:
@@ -76,8 +87,9 @@ def draw_training(history: pd.DataFrame) -> Any:
 def draw_metrics(metrics: pd.DataFrame) -> Any:
     """Every metric by model, with intervals."""
     from sparseshift.plots.metric_comparison import metric_comparison
+    from sparseshift.scoring import headline
 
-    return metric_comparison(metrics)
+    return metric_comparison(headline(metrics))
 
 
 def draw_effects(effects: pd.DataFrame) -> Any:
@@ -116,22 +128,24 @@ def write_section(
     metrics: pd.DataFrame,
     facts: dict[str, Any],
     filters: pd.DataFrame,
+    effects: pd.DataFrame,
+    report: ReportParameters,
     *parts: Any,
-    kinds: list[str],
+    figures: list[str],
     splits: list[str],
     screen: str,
 ) -> dict[str, Any]:
     """What the report says about one screen, as plain data."""
-    from sparseshift.report import write_section as write
+    from sparseshift import report as page
 
-    figures, held = parts[: len(kinds)], parts[len(kinds) :]
-    return write(
+    drawn = (effects["model"] == report.model) & (effects["split"] == report.split)
+    first = effects[drawn & (effects["seed"] == effects.loc[drawn, "seed"].iloc[0])]
+    return page.write_section(
         screen,
-        metrics,
+        {"comparison": metrics, "filters": filters, "effects": first},
         facts,
-        filters,
-        dict(zip(splits, held, strict=True)),
-        dict(zip(kinds, figures, strict=True)),
+        dict(zip(splits, parts[len(figures) :], strict=True)),
+        dict(zip(figures, parts, strict=False)),
     )
 
 

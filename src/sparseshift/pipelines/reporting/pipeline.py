@@ -59,20 +59,14 @@ def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
         Node(
             nodes.collect, tables, f"{screen}_metrics", name="collect_metrics", namespace=namespace
         ),
-        Node(
-            bind(nodes.collect_histories, keys=[fit._asdict() for fit in fits]),
-            [fit.dataset("history") for fit in fits],
-            f"{namespace}.histories",
-            name="collect_histories",
-            namespace=namespace,
-        ),
+        *_collected(screen, fits),
         *_shown(plan, screen),
         *mechanism,
         *_figures(screen, figures),
         Node(
             bind(
                 nodes.write_section,
-                kinds=list(figures),
+                figures=list(figures),
                 splits=list(plan.run.fits),
                 screen=screen,
             ),
@@ -80,6 +74,8 @@ def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
                 f"{screen}_metrics",
                 f"{screen}.facts",
                 f"{screen}.filters",
+                f"{namespace}.effects",
+                "params:report",
                 *(f"{namespace}.{kind}" for kind in figures),
                 *(f"{screen}.{split}.split" for split in plan.run.fits),
             ],
@@ -89,6 +85,30 @@ def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
         ),
     ]
     return Pipeline(steps)
+
+
+def _collected(screen: str, fits: list[_Fit]) -> list[Node]:
+    """Histories, effects and latents of all fits together."""
+    namespace, keys = f"{screen}.report", [fit._asdict() for fit in fits]
+    return [
+        *(
+            Node(
+                bind(nodes.collect_by_fit, keys=keys),
+                [fit.dataset(table) for fit in fits],
+                f"{namespace}.{together}",
+                name=f"collect_{together}",
+                namespace=namespace,
+            )
+            for table, together in (("history", "histories"), ("effects", "effects"))
+        ),
+        Node(
+            bind(nodes.collect_latents, keys=keys),
+            [f"{screen}.screen", *(fit.dataset("latents") for fit in fits)],
+            f"{screen}.embedded",
+            name="collect_latents",
+            namespace=namespace,
+        ),
+    ]
 
 
 def _shown(plan: ProjectParameters, screen: str) -> list[Node]:
@@ -138,7 +158,9 @@ def _figures(screen: str, figures: dict[str, Any]) -> list[Node]:
 
 def _mechanism(plan: ProjectParameters, screen: str, fits: list[_Fit]) -> list[Node]:
     namespace, split = f"{screen}.report", plan.report.split
-    compared = [fit for fit in fits if fit.split == split and fit.model != "vae"]
+    compared = [
+        fit for fit in fits if fit.split == split and plan.models[fit.model].preset != "vae"
+    ]
     return [
         Node(
             bind(nodes.compare_mechanism, keys=[fit._asdict() for fit in compared]),
@@ -163,12 +185,14 @@ def _of_all(plan: ProjectParameters) -> Pipeline:
                 [f"{screen}_metrics" for screen in plan.run.screens],
                 "metrics",
                 name="collect_all_metrics",
+                namespace="summary",
             ),
             Node(
                 nodes.write_page,
                 ["metrics", "params:report", *(f"{s}_section" for s in plan.run.screens)],
                 "report",
                 name="write_page",
+                namespace="summary",
             ),
         ]
     )

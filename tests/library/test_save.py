@@ -1,0 +1,104 @@
+"""A model on disk is the model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from safetensors.torch import load_file
+
+import sparseshift as ss
+from sparseshift.errors import OptionError
+from sparseshift.fitted_model import FittedModel
+
+Models = dict[str, FittedModel]
+every_model = pytest.mark.parametrize("name", ["vae", "ivae", "svae_plus", "batches"])
+
+
+def same(a: FittedModel, b: FittedModel, screen: AnnData) -> None:
+    """Fails unless both say the same of everything."""
+    np.testing.assert_array_equal(a.latents(screen), b.latents(screen))
+    pd.testing.assert_series_equal(a.iwelbo(screen, 4), b.iwelbo(screen, 4))
+    pd.testing.assert_frame_equal(a.effects(), b.effects())
+    pd.testing.assert_frame_equal(a.inclusion_probability(), b.inclusion_probability())
+    pd.testing.assert_frame_equal(a.history, b.history)
+    pd.testing.assert_frame_equal(a.top_genes(screen), b.top_genes(screen))
+    np.testing.assert_array_equal(a.sample(screen), b.sample(screen))
+    assert a.spec == b.spec
+    assert a.records.best == b.records.best
+
+
+@every_model
+@pytest.mark.parametrize("adapted", [False, True])
+def test_loading_gives_the_model_back(
+    name: str, adapted: bool, fitted: Models, small_screen: AnnData, tmp_path: Path
+) -> None:
+    model = fitted[name].adapt(small_screen) if adapted else fitted[name]
+    known = small_screen if adapted else small_screen[:200]
+    known = known[known.obs["gene"].isin(["ctrl", "A", "B", "B+A", *("C" * adapted)])]
+    model.save(tmp_path / "deep" / "model")
+    loaded = ss.load(tmp_path / "deep" / "model")
+    same(model, loaded, known)
+    assert not loaded.module.training
+    loaded.save(tmp_path / "again")
+    for file in ("model.json", "weights.safetensors"):
+        first = (tmp_path / "deep" / "model" / file).read_bytes()
+        assert (tmp_path / "again" / file).read_bytes() == first
+
+
+@every_model
+def test_a_loaded_model_adapts_alike(
+    name: str, fitted: Models, small_screen: AnnData, tmp_path: Path
+) -> None:
+    fitted[name].save(tmp_path)
+    loaded = ss.load(str(tmp_path)).adapt(small_screen)
+    same(fitted[name].adapt(small_screen), loaded, small_screen)
+
+
+def test_a_folder_holds_two_files_without_pickles(
+    fitted: Models, training_screen: AnnData, tmp_path: Path
+) -> None:
+    fitted["svae_plus"].save(tmp_path)
+    fitted["svae_plus"].save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model.json",
+        "weights.safetensors",
+    ]
+    content = json.loads((tmp_path / "model.json").read_text())
+    assert content["format"] == 1
+    assert content["specification"]["genes"] == list(training_screen.var_names)
+    weights = load_file(tmp_path / "weights.safetensors")
+    assert set(weights) == set(fitted["svae_plus"].module.state_dict())
+    n_bytes = sum(value.numel() * value.element_size() for value in weights.values())
+    assert (tmp_path / "weights.safetensors").stat().st_size < n_bytes + 10_000
+
+
+def test_a_history_without_validation_is_valid_json(
+    training_screen: AnnData, small: dict[str, Any], tmp_path: Path
+) -> None:
+    model = ss.fit(training_screen, "vae", validation_fraction=0.0, **small)
+    model.save(tmp_path)
+    text = (tmp_path / "model.json").read_text()
+    assert "NaN" not in text
+    loaded = ss.load(tmp_path)
+    same(model, loaded, training_screen)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no model: there is no model\.json in it"):
+        ss.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="holds no model"):
+        ss.load(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("number", [0, 2, "1", None])
+def test_another_format_is_refused(number: object, fitted: Models, tmp_path: Path) -> None:
+    fitted["vae"].save(tmp_path)
+    content = json.loads((tmp_path / "model.json").read_text())
+    content["format"] = number
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    with pytest.raises(OptionError, match=rf"has model format {number!r}; this version reads 1"):
+        ss.load(tmp_path)

@@ -1,0 +1,347 @@
+"""Models and baselines on held-out cells, as tidy tables."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse, stats
+
+from sparseshift.data.splits import Split, make_split
+from sparseshift.fitted_model import FittedModel
+from sparseshift.scoring import (
+    METRIC_COLUMNS,
+    QUERY,
+    ObservedEffects,
+    RunKey,
+    ScoreSettings,
+    baseline_effects,
+    compare_mechanism,
+    predicted_effects,
+    raw_effects,
+    score_baselines,
+    score_query,
+    score_training,
+)
+from sparseshift.screens.cells import read_perturbations
+from sparseshift.screens.columns import Columns
+
+COLUMNS = Columns("gene", "ctrl")
+HELD_OUT = ["C", "D", "C+D", "A+C"]
+SETTINGS = ScoreSettings(n_particles=4, n_draws=2, n_resamples=50, seed=0)
+KEY = RunKey("small", "svae_plus", "split", 0)
+BASELINES = ["mean_effect", "additive", "support_mean", "support_mean_shrunk"]
+
+
+def split_of(screen: AnnData, held_out: list[str], columns: Columns = COLUMNS) -> Split:
+    """A split of a screen."""
+    return make_split(
+        list(screen.obs_names),
+        read_perturbations(screen, columns),
+        columns.control,
+        name="split",
+        held_out=held_out,
+        seed=0,
+    )
+
+
+def profile(screen: AnnData, cells: tuple[str, ...] | list[str], total: float) -> np.ndarray:
+    """Mean log-normalised profile of cells by name."""
+    counts = screen[list(cells)].X.toarray().astype(float)
+    return np.log1p(counts / counts.sum(1, keepdims=True) * total).mean(0)
+
+
+def total_of(screen: AnnData) -> float:
+    """Median total of the control cells."""
+    controls = screen[screen.obs["gene"] == "ctrl"]
+    return float(np.median(np.asarray(controls.X.sum(1))))
+
+
+def names_of(screen: AnnData, cells: tuple[str, ...], label: str) -> list[str]:
+    """Those of the cells that have this label."""
+    labels = dict(zip(screen.obs_names, read_perturbations(screen, COLUMNS), strict=True))
+    return [cell for cell in cells if labels[cell] == label]
+
+
+@pytest.fixture(scope="module")
+def split(small_screen: AnnData) -> Split:
+    """What the fitted models have not seen."""
+    return split_of(small_screen, HELD_OUT)
+
+
+@pytest.fixture(scope="module")
+def observed(small_screen: AnnData, split: Split) -> ObservedEffects:
+    """Of the held-out perturbations."""
+    return ObservedEffects(small_screen, COLUMNS, split, tuple(small_screen.var_names))
+
+
+@pytest.fixture(scope="module")
+def baselines(observed: ObservedEffects) -> dict[str, dict[str, np.ndarray]]:
+    """Of every baseline."""
+    return baseline_effects(observed, "ctrl")
+
+
+def test_observed_effects_are_query_cells_less_control_half_b(
+    small_screen: AnnData, split: Split, observed: ObservedEffects
+) -> None:
+    total = total_of(small_screen)
+    assert observed.target_total == total
+    assert set(observed.effects) == set(HELD_OUT)
+    for label in HELD_OUT:
+        cells = names_of(small_screen, split.query, label)
+        expected = profile(small_screen, cells, total) - profile(
+            small_screen, split.control_b, total
+        )
+        np.testing.assert_allclose(observed.effects[label], expected, atol=1e-5)
+
+
+def test_support_mean_is_support_cells_less_control_half_a(
+    small_screen: AnnData, split: Split, baselines: dict[str, dict[str, np.ndarray]]
+) -> None:
+    total = total_of(small_screen)
+    start = profile(small_screen, split.control_a, total)
+    for label in HELD_OUT:
+        cells = names_of(small_screen, split.support, label)
+        expected = profile(small_screen, cells, total) - start
+        np.testing.assert_allclose(baselines["support_mean"][label], expected, atol=1e-5)
+
+
+def test_mean_effect_is_that_of_the_training_perturbations(
+    small_screen: AnnData, split: Split, baselines: dict[str, dict[str, np.ndarray]]
+) -> None:
+    total = total_of(small_screen)
+    start = profile(small_screen, split.control_a, total)
+    every = [
+        profile(
+            small_screen, list(small_screen.obs_names[small_screen.obs["gene"] == label]), total
+        )
+        for label in ("A", "B", "B+A")
+    ]
+    for label in HELD_OUT:
+        np.testing.assert_allclose(
+            baselines["mean_effect"][label], np.mean(every, axis=0) - start, atol=1e-5
+        )
+
+
+def test_shrunk_support_lies_between_support_and_mean_effect(
+    baselines: dict[str, dict[str, np.ndarray]],
+) -> None:
+    for label in HELD_OUT:
+        mean, support, shrunk = (
+            baselines[name][label]
+            for name in ("mean_effect", "support_mean", "support_mean_shrunk")
+        )
+        weight = (shrunk - mean) / (support - mean)
+        assert np.ptp(weight) < 1e-4
+        assert 0.0 < weight[0] < 1.0
+
+
+def test_additive_is_the_sum_of_singles_where_both_were_trained(small_screen: AnnData) -> None:
+    split = split_of(small_screen, ["A+B", "C+D", "D"])
+    observed = ObservedEffects(small_screen, COLUMNS, split, tuple(small_screen.var_names))
+    found = baseline_effects(observed, "ctrl")
+    total = total_of(small_screen)
+    start = profile(small_screen, split.control_a, total)
+    singles = [
+        profile(
+            small_screen, list(small_screen.obs_names[small_screen.obs["gene"] == gene]), total
+        )
+        - start
+        for gene in ("A", "B")
+    ]
+    np.testing.assert_allclose(found["additive"]["A+B"], singles[0] + singles[1], atol=1e-5)
+    # D is held out, so that C+D has no sum, and a single has none either
+    for label in ("C+D", "D"):
+        np.testing.assert_array_equal(found["additive"][label], found["mean_effect"][label])
+
+
+def test_scores_are_correlations_over_genes(
+    observed: ObservedEffects, baselines: dict[str, dict[str, np.ndarray]]
+) -> None:
+    for effects in baselines.values():
+        r = [stats.pearsonr(effects[p], observed.effects[p]).statistic for p in HELD_OUT]
+        interval = observed.score(effects, SETTINGS)
+        assert interval.value == pytest.approx(np.mean(r), abs=1e-6)
+        assert interval.lower <= interval.value <= interval.upper
+
+
+def test_a_strong_effect_is_found_by_its_support_cells(
+    observed: ObservedEffects, baselines: dict[str, dict[str, np.ndarray]]
+) -> None:
+    assert observed.score(baselines["support_mean"], SETTINGS).value > 0.8
+
+
+def test_tidy_baselines(small_screen: AnnData, split: Split) -> None:
+    table = score_baselines(
+        small_screen, COLUMNS, split, tuple(small_screen.var_names), "small", SETTINGS
+    )
+    assert list(table.columns) == METRIC_COLUMNS
+    assert table["model"].tolist() == BASELINES
+    assert set(table["screen"]) == {"small"}
+    assert set(table["split"]) == {"split"}
+    assert set(table["metric"]) == {"ate_pearson_r"}
+    assert set(table["subset"]) == {QUERY}
+    assert table["seed"].isna().all()
+    assert str(table["seed"].dtype) == "Int64"
+    assert ((table["lower"] <= table["value"]) & (table["value"] <= table["upper"])).all()
+
+
+def noise_screen() -> AnnData:
+    """Perturbations that do nothing, measured against a few control cells."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["ctrl", "T1", "T2", *(f"P{i}" for i in range(6))], [24] + [60] * 8)
+    counts = rng.poisson(rng.gamma(2.0, 1.0, size=600), size=(len(labels), 600))
+    obs = pd.DataFrame({"gene": labels}, index=[f"c{i}" for i in range(len(labels))])
+    return AnnData(
+        sparse.csr_matrix(counts, dtype=np.float32),
+        obs=obs,
+        var=pd.DataFrame(index=[f"G{i}" for i in range(600)]),
+    )
+
+
+def test_halves_of_the_control_keep_noise_from_agreeing() -> None:
+    screen = noise_screen()
+    split = split_of(screen, [f"P{i}" for i in range(6)])
+    genes = tuple(screen.var_names)
+    table = score_baselines(screen, COLUMNS, split, genes, "noise", SETTINGS).set_index("model")
+    assert table["value"].abs().max() < 0.15
+    # one control for both sides makes noise predict noise
+    controls = list(split.control_b)
+    observed = ObservedEffects(screen, COLUMNS, split, genes)
+    shared = {
+        label: profile(screen, names_of(screen, split.support, label), observed.target_total)
+        - profile(screen, controls, observed.target_total)
+        for label in split.held_out
+    }
+    assert observed.score(shared, SETTINGS).value > 0.4
+
+
+@pytest.mark.parametrize("name", ["vae", "ivae", "svae_plus", "batches"])
+def test_tidy_query_scores(
+    name: str, fitted: dict[str, FittedModel], small_screen: AnnData, split: Split
+) -> None:
+    model = fitted[name].adapt(small_screen[list(split.support)])
+    table, cells = score_query(model, small_screen, split, KEY, SETTINGS)
+    assert list(table.columns) == METRIC_COLUMNS
+    assert table["metric"].tolist() == ["inll_macro_k4", "inll_micro_k4", "ate_pearson_r"]
+    assert set(table["subset"]) == {QUERY}
+    assert table["seed"].tolist() == [0, 0, 0]
+    assert ((table["lower"] <= table["value"]) & (table["value"] <= table["upper"])).all()
+    value = table.set_index("metric")["value"]
+    query = small_screen[list(split.query)]
+    bound = model.iwelbo(query, 4, seed=0)
+    assert value["inll_macro_k4"] == pytest.approx(-bound.mean(), rel=1e-5)
+    each = model.cell_iwelbo(query, 4, seed=0)
+    assert value["inll_micro_k4"] == pytest.approx(-each.mean(), rel=1e-5)
+    assert cells.columns.tolist() == ["cell", "perturbation", "iwelbo"]
+    assert cells["cell"].tolist() == list(split.query)
+    assert cells["perturbation"].tolist() == read_perturbations(query, COLUMNS).tolist()
+    np.testing.assert_allclose(cells["iwelbo"], each, rtol=1e-6)
+    again, _ = score_query(model, small_screen, split, KEY, SETTINGS)
+    pd.testing.assert_frame_equal(table, again)
+
+
+def test_predicted_effects_start_from_control_half_a(
+    fitted: dict[str, FittedModel], small_screen: AnnData, split: Split
+) -> None:
+    model = fitted["svae_plus"].adapt(small_screen[list(split.support)])
+    total = total_of(small_screen)
+    found = predicted_effects(model, small_screen, split, total, SETTINGS)
+    assert set(found) == set(HELD_OUT)
+
+    def sampled(cells: list[str]) -> np.ndarray:
+        draws = [model.sample(small_screen[cells], seed=seed) for seed in (0, 1)]
+        profiles = [np.log1p(d / d.sum(1, keepdims=True) * total).mean(0) for d in draws]
+        return np.mean(profiles, axis=0)
+
+    start = sampled(list(split.control_a))
+    for label in HELD_OUT:
+        expected = sampled(names_of(small_screen, split.query, label)) - start
+        np.testing.assert_allclose(found[label], expected, atol=1e-4)
+
+
+def test_nothing_held_out_gives_empty_tables(
+    fitted: dict[str, FittedModel], small_screen: AnnData
+) -> None:
+    split = split_of(small_screen, [])
+    table, cells = score_query(fitted["vae"], small_screen, split, KEY, SETTINGS)
+    assert table.empty
+    assert list(table.columns) == METRIC_COLUMNS
+    assert cells.empty
+    assert cells.columns.tolist() == ["cell", "perturbation", "iwelbo"]
+    none = score_baselines(
+        small_screen, COLUMNS, split, tuple(small_screen.var_names), "small", SETTINGS
+    )
+    assert none.empty
+    assert list(none.columns) == METRIC_COLUMNS
+
+
+def test_without_control_only_the_bound_is_scored(
+    fitted: dict[str, FittedModel], small_screen: AnnData, split: Split
+) -> None:
+    bare = Split(
+        "split", 0, split.held_out, split.support, split.query, control_a=(), control_b=()
+    )
+    model = fitted["svae_plus"].adapt(small_screen[list(split.support)])
+    table, _ = score_query(model, small_screen, bare, KEY, SETTINGS)
+    assert table["metric"].tolist() == ["inll_macro_k4", "inll_micro_k4"]
+
+
+def test_training_scores(fitted: dict[str, FittedModel]) -> None:
+    model = fitted["svae_plus"]
+    table = score_training(model, KEY).set_index("metric")
+    best = model.history.iloc[model.records.best]
+    assert table.loc["validation_negative_elbo", "value"] == best["validation_negative_elbo"]
+    n_edges = (model.inclusion_probability() > 0.5).to_numpy().sum()
+    assert table.loc["n_edges", "value"] == n_edges == best["n_edges"]
+    assert table["lower"].isna().all()
+
+
+def test_raw_effects(small_screen: AnnData) -> None:
+    table = raw_effects(small_screen, COLUMNS, tuple(small_screen.var_names))
+    assert table.index.tolist() == ["A", "A+B", "A+C", "B", "C", "C+D", "D"]
+    total = total_of(small_screen)
+    cells = {
+        label: list(small_screen.obs_names[small_screen.obs["gene"] == label])
+        for label in ("ctrl", "B+A")
+    }
+    expected = profile(small_screen, cells["B+A"], total) - profile(
+        small_screen, cells["ctrl"], total
+    )
+    np.testing.assert_allclose(table.loc["A+B"], expected, atol=1e-5)
+    everyone = raw_effects(small_screen, Columns("gene"), tuple(small_screen.var_names))
+    assert "ctrl" in everyone.index
+    weight = small_screen.obs["gene"].value_counts()
+    weight.index = weight.index.str.replace("B+A", "A+B", regex=False)
+    average = np.average(everyone, axis=0, weights=weight[everyone.index])
+    np.testing.assert_allclose(average, 0.0, atol=1e-5)
+
+
+def test_compare_mechanism() -> None:
+    rng = np.random.default_rng(0)
+    names = [f"g{i}" for i in range(9)]
+    alike = pd.DataFrame(rng.normal(size=(9, 3)), index=names)
+    alike.loc[["g2", "g5", "g7"]] = [[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.5, 1.0, 0.0]]
+    apart = pd.DataFrame(np.eye(9), index=names)
+    members = ["g7", "g2", "g5"]
+    fits = {
+        RunKey("s", "svae_plus", "split", 3): alike,
+        RunKey("s", "raw_effects", "split", None): apart,
+    }
+    table, content = compare_mechanism(fits, members, n_bins=10)
+    assert list(table.columns) == METRIC_COLUMNS
+    value = table.set_index(["model", "metric"])["value"]
+    assert value["svae_plus", "shared_mechanism_cosine"] == pytest.approx(1.0)
+    assert value["svae_plus", "shared_mechanism_quantile"] == pytest.approx(1 / math.comb(9, 3))
+    assert value["raw_effects", "shared_mechanism_cosine"] == pytest.approx(0.0)
+    assert value["raw_effects", "shared_mechanism_quantile"] == 1.0
+    assert set(table["subset"]) == {"g7 g2 g5"}
+    assert content["genes"] == members
+    assert set(content["models"]) == {"svae_plus (seed 3)", "raw_effects"}
+    for entry in content["models"].values():
+        assert set(entry) == {"cosine", "quantile", "n_sets", "histogram"}
+        assert entry["n_sets"] == math.comb(9, 3)
+        assert sum(entry["histogram"]["counts"]) == entry["n_sets"]
+        assert len(entry["histogram"]["edges"]) == 11
+    assert content["models"]["svae_plus (seed 3)"]["histogram"]["counts"][-1] >= 1
