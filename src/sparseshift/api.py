@@ -14,7 +14,7 @@ import torch
 from sparseshift.data import simulation
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
-from sparseshift.errors import OptionError, ScreenError
+from sparseshift.errors import OptionError, ScreenError, require_whole
 from sparseshift.fitted_model import FittedModel, Specification
 from sparseshift.models.presets import Options, build_model, build_options, get_preset
 from sparseshift.screens.cells import read_labels, read_perturbations, to_cells
@@ -91,14 +91,16 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
             max_epochs=max_epochs, batch_size=batch_size, validation_fraction=validation_fraction
         ),
     )
-    if n_latents < 1:
-        raise OptionError(f"n_latents={n_latents} must be at least 1.")
+    n_latents = require_whole("n_latents", n_latents, 1)
+    seed = require_whole("seed", seed, 0)
     if warm_start not in {"auto", None}:
         raise OptionError(f"warm_start={warm_start!r} is not one of 'auto', None.")
     target = resolve_device(device)
     check_screen(adata, columns)
     labels = read_perturbations(adata, columns)
-    design = Design.of_labels(labels.tolist(), control, additive=get_preset(preset).additive)
+    design = Design.of_labels(
+        labels.tolist(), columns.control, additive=get_preset(preset).additive
+    )
     genes = tuple(map(str, adata.var_names))
     batches = () if batch is None else tuple(sorted(set(read_labels(adata, batch).tolist())))
     cells, _ = to_cells(adata, columns, genes, design, batches)

@@ -260,7 +260,10 @@ class FittedModel:
         )
 
     def save(self, path: str | Path) -> None:
-        """Writes model.json and weights.safetensors into a directory (made if needed)."""
+        """Writes model.json and weights.safetensors into a directory (made if needed).
+
+        A model that is there is replaced once both files are written whole.
+        """
         from safetensors.torch import save_file
 
         path = Path(path)
@@ -273,10 +276,11 @@ class FittedModel:
             "history": [_to_json_numbers(r._asdict()) for r in self.records.records],
         }
         state = {k: v.detach().cpu().clone() for k, v in self.module.state_dict().items()}
-        save_file(state, path / "weights.safetensors")
-        (path / "model.json").write_text(
-            json.dumps(content, indent=1, allow_nan=False), encoding="utf-8"
-        )
+        save_file(state, path / "weights.safetensors.tmp")
+        text = json.dumps(content, indent=1, allow_nan=False)
+        (path / "model.json.tmp").write_text(text, encoding="utf-8")
+        for name in ("weights.safetensors", "model.json"):
+            (path / f"{name}.tmp").replace(path / name)
 
     @classmethod
     def read(cls, path: str | Path) -> FittedModel:

@@ -63,7 +63,7 @@ def test_unknown_perturbations_are_named_with_what_to_do() -> None:
     ):
         design.matrix(["A+Z", "Y", "ctrl"])
     many = [f"X{i:02d}" for i in range(12)]
-    with pytest.raises(ScreenError, match=r"X09 \.\.\."):
+    with pytest.raises(ScreenError, match=r"X09 and more\. It knows"):
         design.matrix(many)
 
 

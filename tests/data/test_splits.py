@@ -42,7 +42,7 @@ def test_any_change_of_a_file_is_refused(field: str) -> None:
 def test_a_file_without_hash_is_refused() -> None:
     content = split_of().to_json()
     del content["sha256"]
-    with pytest.raises(ScreenError, match="was changed"):
+    with pytest.raises(ScreenError, match="not a split file"):
         Split.from_json(content)
 
 
@@ -110,6 +110,11 @@ def test_too_many_are_refused(number: int) -> None:
 def test_all_by_name_are_refused() -> None:
     with pytest.raises(ScreenError, match="All perturbations are held out"):
         split_of(held_out=["A", "B", "A+B", "C", "D"])
+
+
+def test_combinations_are_held_out_in_any_order_of_their_parts() -> None:
+    assert split_of(held_out=["B+A"]) == split_of(held_out=["A+B"])
+    assert split_of(held_out=[" B + A", "A+B"]) == split_of(held_out=["A+B"])
 
 
 def test_unknown_names_are_listed_with_those_there_are() -> None:

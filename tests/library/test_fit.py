@@ -9,11 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from anndata import AnnData
 
 import sparseshift as ss
+from sparseshift.data.cells import Cells
 from sparseshift.errors import OptionError, ScreenError
+from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.fitted_model import FittedModel
+from sparseshift.models.vae import PerturbationVAE
+from sparseshift.training import loop
+from sparseshift.training.config import TrainingConfig
+from sparseshift.training.history import History
 
 PRESETS = ("vae", "ivae", "svae_plus")
 every_preset = pytest.mark.parametrize("preset", PRESETS)
@@ -196,6 +203,50 @@ def test_same_seed_same_model(
     np.testing.assert_array_equal(again.latents(training_screen), expected)
     pd.testing.assert_frame_equal(again.history, fitted[preset].history)
     assert not np.allclose(other.latents(training_screen), expected)
+
+
+def test_initial_weights_are_the_seeds(training_screen: AnnData, small: dict[str, Any]) -> None:
+    options = {**small, "steps": 1, "learning_rate": 1e-12}
+    a, b, c = (
+        ss.fit(training_screen, "vae", seed=seed, **options).module.encoder.mean.weight
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(a, b)
+    assert (a - c).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize(("fraction", "n_validation"), [(0.1, 20), (0.25, 50), (0.0, 0)])
+def test_validation_cells_are_not_trained_on(
+    fraction: float,
+    n_validation: int,
+    training_screen: AnnData,
+    small: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[Cells | None] = []
+    fit = loop.fit
+
+    def watched(
+        model: PerturbationVAE,
+        train: Cells,
+        validation: Cells | None,
+        config: TrainingConfig,
+        seed: int,
+    ) -> History:
+        given.extend([train, validation])
+        return fit(model, train, validation, config, seed)
+
+    monkeypatch.setattr(loop, "fit", watched)
+    for seed in (0, 1):
+        options = {**small, "steps": 1, "validation_fraction": fraction}
+        ss.fit(training_screen, "vae", seed=seed, **options)
+    rows = [[tuple(row.tolist()) for row in cells.counts] if cells else [] for cells in given]
+    everyone = sorted(tuple(row) for row in training_screen.X.toarray().tolist())
+    assert len(set(everyone)) == 200
+    for train, validation in (rows[:2], rows[2:]):
+        assert len(validation) == n_validation
+        assert sorted([*train, *validation]) == everyone
+    assert n_validation == 0 or set(rows[1]) != set(rows[3])
 
 
 def test_order_of_words_in_a_label_does_not_matter(
@@ -390,3 +441,8 @@ def test_top_genes(preset: str, fitted: Models, training_screen: AnnData) -> Non
     assert table.groupby("latent")["edges"].first().tolist() == edges.tolist()
     every = fitted[preset].top_genes(training_screen, n_genes=99)
     assert len(every) == 3 * 20
+    controls = training_screen[training_screen.obs["gene"] == "ctrl"]
+    model = fitted[preset]
+    change = log2_fold_changes(model.module, model.latents(controls))
+    found = every.pivot_table(index="latent", columns="gene", values="log2_fold_change")
+    np.testing.assert_allclose(found[list(training_screen.var_names)], change, atol=1e-6)

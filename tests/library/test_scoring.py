@@ -9,6 +9,7 @@ from anndata import AnnData
 from scipy import sparse, stats
 
 from sparseshift.data.splits import Split, make_split
+from sparseshift.errors import ScreenError
 from sparseshift.fitted_model import FittedModel
 from sparseshift.scoring import (
     METRIC_COLUMNS,
@@ -18,11 +19,14 @@ from sparseshift.scoring import (
     ScoreSettings,
     baseline_effects,
     compare_mechanism,
+    headline,
     predicted_effects,
     raw_effects,
     score_baselines,
+    score_cells,
     score_query,
     score_training,
+    with_latents,
 )
 from sparseshift.screens.cells import read_perturbations
 from sparseshift.screens.columns import Columns
@@ -222,7 +226,8 @@ def test_tidy_query_scores(
     name: str, fitted: dict[str, FittedModel], small_screen: AnnData, split: Split
 ) -> None:
     model = fitted[name].adapt(small_screen[list(split.support)])
-    table, cells = score_query(model, small_screen, split, KEY, SETTINGS)
+    cells = score_cells(model, small_screen, split, SETTINGS)
+    table = score_query(model, cells, small_screen, split, KEY, SETTINGS)
     assert list(table.columns) == METRIC_COLUMNS
     assert table["metric"].tolist() == ["inll_macro_k4", "inll_micro_k4", "ate_pearson_r"]
     assert set(table["subset"]) == {QUERY}
@@ -238,7 +243,7 @@ def test_tidy_query_scores(
     assert cells["cell"].tolist() == list(split.query)
     assert cells["perturbation"].tolist() == read_perturbations(query, COLUMNS).tolist()
     np.testing.assert_allclose(cells["iwelbo"], each, rtol=1e-6)
-    again, _ = score_query(model, small_screen, split, KEY, SETTINGS)
+    again = score_query(model, cells, small_screen, split, KEY, SETTINGS)
     pd.testing.assert_frame_equal(table, again)
 
 
@@ -265,7 +270,8 @@ def test_nothing_held_out_gives_empty_tables(
     fitted: dict[str, FittedModel], small_screen: AnnData
 ) -> None:
     split = split_of(small_screen, [])
-    table, cells = score_query(fitted["vae"], small_screen, split, KEY, SETTINGS)
+    cells = score_cells(fitted["vae"], small_screen, split, SETTINGS)
+    table = score_query(fitted["vae"], cells, small_screen, split, KEY, SETTINGS)
     assert table.empty
     assert list(table.columns) == METRIC_COLUMNS
     assert cells.empty
@@ -284,7 +290,8 @@ def test_without_control_only_the_bound_is_scored(
         "split", 0, split.held_out, split.support, split.query, control_a=(), control_b=()
     )
     model = fitted["svae_plus"].adapt(small_screen[list(split.support)])
-    table, _ = score_query(model, small_screen, bare, KEY, SETTINGS)
+    cells = score_cells(model, small_screen, bare, SETTINGS)
+    table = score_query(model, cells, small_screen, bare, KEY, SETTINGS)
     assert table["metric"].tolist() == ["inll_macro_k4", "inll_micro_k4"]
 
 
@@ -296,6 +303,70 @@ def test_training_scores(fitted: dict[str, FittedModel]) -> None:
     n_edges = (model.inclusion_probability() > 0.5).to_numpy().sum()
     assert table.loc["n_edges", "value"] == n_edges == best["n_edges"]
     assert table["lower"].isna().all()
+
+
+def test_edges_of_adapted_rows_do_not_count(
+    fitted: dict[str, FittedModel], small_screen: AnnData
+) -> None:
+    for name in ("ivae", "svae_plus"):
+        adapted = score_training(fitted[name].adapt(small_screen), KEY)
+        pd.testing.assert_frame_equal(adapted, score_training(fitted[name], KEY))
+
+
+def test_cells_without_counts_in_the_genes_are_left_out(
+    fitted: dict[str, FittedModel], small_screen: AnnData, split: Split
+) -> None:
+    screen = small_screen.copy()
+    empty = [split.query[0], split.support[0], split.control_a[0], split.control_b[0]]
+    counts = screen.X.toarray()
+    counts[screen.obs_names.isin(empty)] = 0.0
+    screen.X = sparse.csr_matrix(counts)
+    fewer = small_screen[~small_screen.obs_names.isin(empty)].copy()
+    rest = Split(
+        *(split.name, split.seed, split.held_out),
+        *(
+            tuple(cell for cell in cells if cell not in empty)
+            for cells in (split.support, split.query, split.control_a, split.control_b)
+        ),
+    )
+    genes = tuple(screen.var_names)
+    tables = [
+        score_baselines(s, COLUMNS, p, genes, "small", SETTINGS)
+        for s, p in ((screen, split), (fewer, rest))
+    ]
+    pd.testing.assert_frame_equal(tables[0], tables[1])
+    model = fitted["svae_plus"].adapt(fewer[list(rest.support)])
+    of_model = []
+    for s, p in ((screen, split), (fewer, rest)):
+        cells = score_cells(model, s, p, SETTINGS)
+        assert cells["cell"].tolist() == list(rest.query)
+        of_model.append(score_query(model, cells, s, p, KEY, SETTINGS))
+    pd.testing.assert_frame_equal(of_model[0], of_model[1])
+
+
+def test_headline_keeps_what_compares_models() -> None:
+    rows = [
+        ("vae", "inll_macro_k100", "s"),
+        ("svae_plus", "inll_macro_k100", "s"),
+        ("vae", "n_edges", "s"),
+        ("svae_plus", "n_edges", "s"),
+        ("vae", "validation_negative_elbo_macro", "s"),
+        ("vae", "validation_negative_elbo_macro", "t"),
+        ("svae_plus", "validation_negative_elbo_macro", "t"),
+    ]
+    metrics = pd.DataFrame(rows, columns=["model", "metric", "split"])
+    assert headline(metrics).index.tolist() == [0, 1, 5, 6]
+
+
+def test_latents_are_put_beside_the_screen_by_name(small_screen: AnnData) -> None:
+    some = small_screen.obs_names[[7, 3, 299]]
+    table = pd.DataFrame([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], index=some)
+    embedded = with_latents(small_screen, {"X_vae": table})
+    found = pd.DataFrame(embedded.obsm["X_vae"], index=embedded.obs_names)
+    assert embedded.obsm["X_vae"].dtype == np.float32
+    np.testing.assert_array_equal(found.loc[some], table)
+    assert found.drop(some).isna().all(axis=None)
+    assert "X_vae" not in small_screen.obsm
 
 
 def test_raw_effects(small_screen: AnnData) -> None:
@@ -345,3 +416,5 @@ def test_compare_mechanism() -> None:
         assert sum(entry["histogram"]["counts"]) == entry["n_sets"]
         assert len(entry["histogram"]["edges"]) == 11
     assert content["models"]["svae_plus (seed 3)"]["histogram"]["counts"][-1] >= 1
+    with pytest.raises(ScreenError, match=r"svae_plus has no row for g9, x\. It has g0, g1"):
+        compare_mechanism(fits, ["g1", "x", "g9"])

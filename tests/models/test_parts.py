@@ -101,8 +101,11 @@ def test_decoder_sees_the_batch_only_where_there_are_several() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_hidden": 0}, "n_hidden and n_layers must be at least 1"),
-        ({"n_layers": -1}, "n_hidden and n_layers must be at least 1"),
+        ({"n_hidden": 0}, "n_hidden=0 must be at least 1"),
+        ({"n_layers": -1}, "n_layers=-1 must be at least 1"),
+        ({"n_hidden": "64"}, "n_hidden='64' must be a whole number"),
+        ({"alpha": float("nan")}, "alpha=nan must be at least 1"),
+        ({"initial_logit": float("inf")}, "initial_logit=inf must be finite"),
         ({"normalisation": "group"}, "normalisation='group' is not one of layer, batch, none"),
         ({"dropout": 1.0}, r"dropout=1.0 must lie in \[0, 1\)"),
         ({"dropout": -0.1}, r"dropout=-0.1 must lie in \[0, 1\)"),

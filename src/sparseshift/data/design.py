@@ -68,7 +68,7 @@ class Design:
         if missing := self.unknown(labels):
             raise ScreenError(
                 f"This model was not trained on: {', '.join(missing[:10])}"
-                f"{' ...' if len(missing) > 10 else ''}. It knows "
+                f"{' and more' if len(missing) > 10 else ''}. It knows "
                 f"{', '.join(self.perturbations[:10])}{' ...' if len(self.perturbations) > 10 else ''}"
                 ". Call adapt() with some cells of the new perturbations first."
             )

@@ -76,6 +76,8 @@ def paper(
     )
     latents = mean + rng.standard_normal(mean.shape)
     logits = _random_decoder(rng, n_latents, n_genes)(latents)
+    if logits.std() == 0:
+        raise OptionError("simulate: one cell and one gene do not vary. Ask for more of either.")
     expression = np.exp(logits / logits.std())
     counts = rng.poisson(_DEPTH * expression / expression.sum(axis=0))
     return Simulation(

@@ -53,6 +53,12 @@ class Split:
         Raises:
             ScreenError: the content is not the one that was hashed.
         """
+        expected_keys = {*cls.__dataclass_fields__, "sha256"}
+        if set(content) != expected_keys:
+            raise ScreenError(
+                f"This is not a split file: it has {', '.join(sorted(content))}; expected "
+                f"{', '.join(sorted(expected_keys))}."
+            )
         plain: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in content.items()
         }
@@ -99,6 +105,8 @@ def make_split(
     """
     rng = np.random.default_rng(seed)
     names, labels = np.asarray(cells, dtype=str), np.asarray(labels, dtype=str)
+    if not isinstance(held_out, (int, np.integer)) and control in held_out:
+        raise ScreenError(f"{control!r} is the control, which cannot be held out.")
     chosen = _choose(rng, sorted(set(labels.tolist()) - {control}), held_out)
     support: list[str] = []
     query: list[str] = []
@@ -128,13 +136,14 @@ def make_split(
 def _choose(
     rng: np.random.Generator, perturbations: list[str], held_out: int | Sequence[str]
 ) -> list[str]:
-    if isinstance(held_out, int):
+    if isinstance(held_out, (int, np.integer)):
         if not 0 <= held_out < len(perturbations):
             raise ScreenError(
                 f"{held_out} perturbations cannot be held out of {len(perturbations)}: at least one "
                 "must stay for training."
             )
         return sorted(rng.choice(perturbations, size=held_out, replace=False).tolist())
+    held_out = [held_out] if isinstance(held_out, str) else held_out
     held_out = [SEPARATOR.join(sorted(parts(label))) for label in held_out]
     if missing := sorted(set(held_out) - set(perturbations)):
         raise ScreenError(

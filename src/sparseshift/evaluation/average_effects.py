@@ -17,9 +17,17 @@ def mean_profile(counts: np.ndarray, target_total: float) -> np.ndarray:
 
 def pearson_r(predicted: np.ndarray, observed: np.ndarray) -> float:
     """Pearson correlation over genes; NaN where either side does not vary."""
-    x, y = predicted - predicted.mean(), observed - observed.mean()
+    x, y = _centred(predicted), _centred(observed)
     norm = np.linalg.norm(x) * np.linalg.norm(y)
     return float(x @ y / norm) if norm > 0 else float("nan")
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    centred = values - values.mean()
+    # what is left of a constant is rounding, not variation
+    constant = np.linalg.norm(centred) <= 1e-12 * np.linalg.norm(values)
+    return np.zeros_like(centred) if constant else centred
 
 
 def effect_variances(profiles: dict[str, np.ndarray], effects: dict[str, np.ndarray]) -> float:

@@ -20,6 +20,8 @@ def cell_iwelbo(model: PerturbationVAE, cells: Cells, n_particles: int, seed: in
     """
     if n_particles < 1:
         raise OptionError(f"n_particles={n_particles} must be at least 1.")
+    if cells.n_cells == 0:
+        return cells.counts.new_zeros(0)
     generator = torch.Generator(device=cells.counts.device).manual_seed(seed)
     n_genes = cells.counts.shape[1]
     cells_at_once = max(1, min(cells.n_cells, _ELEMENTS // (n_genes * min(n_particles, 100))))

@@ -49,7 +49,12 @@ def shared_mechanism(shifts: np.ndarray, members: list[int]) -> tuple[float, flo
     Returns:
         Their mean pairwise cosine; the share of all sets (their own included) whose mean cosine is
         at least as large; the mean cosines of all sets, (sets,).
+
+    Raises:
+        OptionError: fewer than two members, a repeated one, or too many sets.
     """
+    if len(set(members)) != len(members) or len(members) < 2:
+        raise OptionError("shared_mechanism needs two or more different perturbations.")
     sets, cosines = mean_pairwise_cosines(shifts, len(members))
     own = cosines[(sets == np.sort(members)).all(axis=1)][0]
     # sets with the same rows up to rounding are ties

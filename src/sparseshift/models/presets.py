@@ -1,12 +1,13 @@
 """The models by name: each preset says which parts it is made of, and its default options."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import torch
 
 from sparseshift.data.design import Design
-from sparseshift.errors import OptionError
+from sparseshift.errors import OptionError, require_whole
 from sparseshift.models.masks import BetaMask, FixedMask
 from sparseshift.models.networks import NORMALISATIONS, Decoder, Encoder, Hidden
 from sparseshift.models.priors import LatentPrior, ShiftPrior, StandardNormalPrior
@@ -35,16 +36,20 @@ class Options:
     initial_logit: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.n_hidden < 1 or self.n_layers < 1:
-            raise OptionError("n_hidden and n_layers must be at least 1.")
+        for name in ("n_hidden", "n_layers"):
+            object.__setattr__(self, name, require_whole(name, getattr(self, name), 1))
         if self.normalisation not in NORMALISATIONS:
             raise OptionError(
                 f"normalisation={self.normalisation!r} is not one of {', '.join(NORMALISATIONS)}."
             )
         if not 0.0 <= self.dropout < 1.0:
             raise OptionError(f"dropout={self.dropout} must lie in [0, 1).")
-        if self.alpha is not None and self.alpha < 1.0:
-            raise OptionError(f"alpha={self.alpha} must be at least 1 (1: no sparsity).")
+        if self.alpha is not None and not (1.0 <= self.alpha < math.inf):
+            raise OptionError(
+                f"alpha={self.alpha} must be at least 1 (1: no sparsity) and finite."
+            )
+        if not math.isfinite(self.initial_logit):
+            raise OptionError(f"initial_logit={self.initial_logit} must be finite.")
 
 
 def _standard_normal(design: Design, n_latents: int, _options: Options) -> LatentPrior:

@@ -2,7 +2,7 @@
 
 x ~ NB(mean m, inverse dispersion t) has variance m + m^2 / t. With d = log m - log t,
 
-    log p(x) = [log G(x + t) - log G(t) - x log t]     count_term: no mean, zero where x = 0
+    log p(x) = [log G(x + t) - log G(t) - x log t]     count_term: no mean, zero where x < 2
              + x log m - (x + t) softplus(d)           rate_term: no special function
              - log G(x + 1)                            log_factorials: no parameter
 
@@ -51,11 +51,14 @@ def rate_term(counts: Tensor, log_mean: Tensor, log_inverse_dispersion: Tensor) 
 
 
 class _CountTerm(torch.autograd.Function):
-    """In float64 at the non-zero counts: for large t the three parts cancel to a small rest."""
+    """The sum over k < x of log(1 + k / t): zero for x = 0 and x = 1, so most counts cost nothing.
+
+    In float64, because for large t the three parts cancel to a small rest.
+    """
 
     @staticmethod
     def forward(ctx: Any, counts: Tensor, log_inverse_dispersion: Tensor) -> Tensor:
-        cell, gene = counts.nonzero(as_tuple=True)
+        cell, gene = (counts > 1.0).nonzero(as_tuple=True)
         x = counts[cell, gene].double()
         log_t = log_inverse_dispersion.double()
         t = log_t.exp()

@@ -20,6 +20,10 @@ def dense_counts(adata: AnnData, layer: str | None, genes: Sequence[str]) -> np.
     Raises:
         ScreenError: genes are missing; the message names some and says how many.
     """
+    if not adata.var_names.is_unique:
+        raise ScreenError("var_names are not unique. Call adata.var_names_make_unique().")
+    if layer is not None and layer not in adata.layers:
+        raise ScreenError(f"There is no layer {layer!r}. There are: {', '.join(adata.layers)}.")
     position = adata.var_names.get_indexer(list(genes))
     if (position < 0).any():
         missing = [gene for gene, p in zip(genes, position, strict=True) if p < 0]

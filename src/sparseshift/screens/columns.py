@@ -25,6 +25,10 @@ class Columns:
     batch: str | None = None
     layer: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.control is not None:  # labels are stripped too
+            object.__setattr__(self, "control", self.control.strip())
+
 
 def combine(labels: str | Iterable[str], control: str | None = None) -> str:
     """The canonical label of a combination: its parts stripped, sorted, each once, the control dropped.

@@ -14,7 +14,7 @@ def summarise(adata: AnnData, columns: Columns) -> dict[str, Any]:
     """Sizes, cells per perturbation, counts per cell, targets measured; plain data."""
     labels = canonical(adata.obs[columns.perturbation], columns.control)
     size = labels.value_counts()
-    perturbed = size.drop(columns.control, errors="ignore")
+    perturbed = size[size.index != columns.control]
     totals = _totals(adata, columns.layer)
     wanted = targets(perturbed.index, columns.control)
     return {

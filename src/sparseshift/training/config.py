@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from sparseshift.errors import OptionError
+from sparseshift.errors import OptionError, require_whole
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "patience", "n_evaluations"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name}={getattr(self, name)} must be at least 1.")
-        if self.max_epochs is not None and self.max_epochs < 1:
-            raise OptionError(f"max_epochs={self.max_epochs} must be at least 1, or None.")
+            object.__setattr__(self, name, require_whole(name, getattr(self, name), 1))
+        if self.max_epochs is not None:
+            whole = require_whole("max_epochs", self.max_epochs, 1)
+            object.__setattr__(self, "max_epochs", whole)
         for name in ("learning_rate", "logit_rate", "gradient_clip"):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
                 raise OptionError(f"{name}={getattr(self, name)} must be positive.")
@@ -53,5 +53,8 @@ class TrainingConfig:
         return self.max_epochs or math.ceil(self.steps / self.steps_per_epoch(n_cells))
 
     def steps_per_epoch(self, n_cells: int) -> int:
-        """Gradient steps an epoch: as many batches, nearly equal in size, as come closest."""
-        return max(1, round(n_cells / self.batch_size))
+        """Gradient steps an epoch: as many batches, nearly equal in size, as come closest.
+
+        Two cells a batch at the least, which batch normalisation needs.
+        """
+        return max(1, min(round(n_cells / self.batch_size), n_cells // 2))

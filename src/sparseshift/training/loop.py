@@ -41,12 +41,24 @@ def fit(
         TrainingError: a term of the objective is not finite; the message names it, the epoch and
             the cells. The model then holds the best weights before.
     """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # dropout draws from the global generator
+        return _fit(model, train, validation, config, seed)
+
+
+def _fit(
+    model: PerturbationVAE,
+    train: Cells,
+    validation: Cells | None,
+    config: TrainingConfig,
+    seed: int,
+) -> History:
     generator = torch.Generator(device=train.counts.device).manual_seed(seed)
     n_epochs, n_steps = config.epochs(train.n_cells), config.steps_per_epoch(train.n_cells)
     schedule = Schedule(config, n_epochs * n_steps)
     optimizer = _optimizer(model, config)
     evaluate_every = max(1, math.ceil(n_epochs / config.n_evaluations))
-    keeper = BestWeights(model, config.patience)
+    keeper = BestWeights(model, config.patience, validated=validation is not None)
     constant = _mean_log_factorials(train)
     running: list[Tensor] = []
     step = 0
@@ -66,8 +78,13 @@ def fit(
         if epoch % evaluate_every == 0 or epoch == n_epochs:
             record = _record(model, train.n_cells, validation, running, epoch, step, schedule)
             running = []
-            warm = step > config.kl_warmup * schedule.n_steps
-            if keeper.offer(record, may_stop=warm):
+            if not _is_finite(model, record):
+                keeper.restore()
+                raise TrainingError(
+                    f"Training stopped after epoch {epoch}: weights or validation ELBO are not "
+                    "finite. Lower learning_rate."
+                )
+            if keeper.offer(record, warm=step > config.kl_warmup * schedule.n_steps):
                 break
     keeper.restore()
     return keeper.history()
@@ -81,7 +98,7 @@ class Schedule:
         self.n_steps = n_steps
 
     def kl_weight(self, step: int) -> float:
-        """Linear from 0 to 1 over the warm-up."""
+        """Linear up to 1 over the warm-up; never quite 0."""
         warmup = self.config.kl_warmup * self.n_steps
         return 1.0 if step >= warmup else (step + 1) / (warmup + 1)
 
@@ -91,28 +108,37 @@ class Schedule:
 
 
 class BestWeights:
-    """Keeps the weights of the best validation ELBO seen after the warm-up."""
+    """Keeps the weights of the best validation ELBO, macro over perturbations.
 
-    def __init__(self, model: PerturbationVAE, patience: int) -> None:
+    During the warm-up the objective still changes, so the latest weights count as the best, up to
+    the first evaluation after it; without validation cells the latest are always kept.
+
+    Args:
+        model: whose weights are kept.
+        patience: evaluations without a better score before training stops.
+        validated: whether there are validation cells.
+    """
+
+    def __init__(self, model: PerturbationVAE, patience: int, *, validated: bool) -> None:
         self.model = model
         self.patience = patience
+        self.validated = validated
         self.records: list[Record] = []
         self.best = 0
         self.waited = 0
+        self.was_warm = False
         self.state = self._copy()
 
-    def offer(self, record: Record, *, may_stop: bool) -> bool:
-        """Takes one evaluation; True when training should stop.
-
-        During the warm-up the objective still changes, so the latest weights count as the best.
-        """
+    def offer(self, record: Record, *, warm: bool) -> bool:
+        """Takes one evaluation, `warm` once the warm-up is over; True when training should stop."""
         self.records.append(record)
-        value, best = self._score(record), self._score(self.records[self.best])
-        if not may_stop or not value >= best:
+        latest = not self.was_warm or not self.validated
+        self.was_warm = warm
+        if latest or self._score(record) < self._score(self.records[self.best]):
             self.best, self.waited, self.state = len(self.records) - 1, 0, self._copy()
         else:
             self.waited += 1
-        return may_stop and self.waited >= self.patience
+        return warm and self.waited >= self.patience
 
     def restore(self) -> None:
         """Puts the best weights back into the model."""
@@ -183,6 +209,14 @@ def _record(
     )
     logger.debug("%s", record)
     return record
+
+
+def _is_finite(model: PerturbationVAE, record: Record) -> bool:
+    weights = all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    no_validation = math.isnan(record.validation_kl) and math.isnan(
+        record.validation_reconstruction
+    )
+    return weights and (no_validation or math.isfinite(record.validation_negative_elbo))
 
 
 def _validate(
