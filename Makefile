@@ -6,16 +6,17 @@ export KEDRO_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 BIN := .venv/bin
+WORKERS ?= 2
 
 help:
-	@echo "make run    kedro run on the bundled screens; writes data/08_reporting/report.html"
+	@echo "make run    kedro run on the bundled screens, WORKERS=2 fits at a time; writes data/08_reporting/report.html"
 	@echo "make test   lint, types, import contracts, tests"
 
 venv:
 	@PYTHON="$(PYTHON)" bash scripts/venv.sh
 
 run: venv
-	$(BIN)/kedro run
+	$(BIN)/kedro run --runner ParallelRunner --runner-params max_workers=$(WORKERS)
 	@echo "Done. The report: data/08_reporting/report.html"
 
 lint: venv
