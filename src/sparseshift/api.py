@@ -15,11 +15,12 @@ from sparseshift.data import simulation
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.errors import OptionError, ScreenError, require_whole
-from sparseshift.fitted_model import FittedModel, Specification
+from sparseshift.fitted_model import FittedModel
 from sparseshift.models.presets import Options, build_model, build_options, get_preset
 from sparseshift.screens.cells import read_labels, read_perturbations, to_cells
 from sparseshift.screens.check import check_screen
 from sparseshift.screens.columns import Columns
+from sparseshift.specification import Specification
 from sparseshift.training import loop
 from sparseshift.training.config import TrainingConfig
 

@@ -1,0 +1,50 @@
+"""The tidy table of metrics: a row a number, with what it is about."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from sparseshift.evaluation.intervals import Interval
+
+METRIC_COLUMNS = [
+    "screen",
+    "model",
+    "split",
+    "seed",
+    "metric",
+    "subset",
+    "value",
+    "lower",
+    "upper",
+]
+
+
+HEADLINE = ("inll_macro", "inll_micro", "ate_pearson_r", "validation_negative_elbo_macro")
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """What the rows of a metrics table are about."""
+
+    screen: str
+    model: str
+    split: str
+    seed: int | None
+
+    def rows(self, values: list[tuple[str, str, Interval]]) -> pd.DataFrame:
+        """Tidy rows from (metric, subset, interval)."""
+        frame = pd.DataFrame(
+            [
+                (self.screen, self.model, self.split, self.seed, metric, subset, *interval)
+                for metric, subset, interval in values
+            ],
+            columns=METRIC_COLUMNS,
+        )
+        return frame.astype({"seed": "Int64"})
+
+
+def headline(metrics: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a tidy table that compare models on held-out perturbations or cells."""
+    compares = metrics["metric"].str.startswith(HEADLINE)
+    n_models = metrics.groupby(["metric", "split"])["model"].transform("nunique")
+    return metrics[compares & (n_models > 1)]
