@@ -52,6 +52,14 @@ def embed_cells(model: Any, screen: Any) -> pd.DataFrame:
     return pd.DataFrame(model.latents(screen), index=screen.obs_names, columns=names)
 
 
+def collect_latents(screen: Any, *latents: pd.DataFrame, keys: list[dict[str, Any]]) -> Any:
+    """The screen with the latents of every fit in obsm."""
+    from sparseshift.scoring import with_latents
+
+    names = [f"X_{key['model']}_{key['split']}_seed_{key['seed']}" for key in keys]
+    return with_latents(screen, dict(zip(names, latents, strict=True)))
+
+
 def tabulate_effects(model: Any) -> pd.DataFrame:
     """Effects and inclusion probabilities of the trained perturbations, long."""
     inclusion = model.inclusion_probability().stack().rename("inclusion_probability")

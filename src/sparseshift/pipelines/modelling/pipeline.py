@@ -3,31 +3,39 @@
 from kedro.pipeline import Node, Pipeline
 
 from sparseshift.pipelines.binding import bind
+from sparseshift.pipelines.grid import Fit, fits_of
 from sparseshift.pipelines.modelling import nodes
 from sparseshift.pipelines.parameters import ProjectParameters
 
 
 def create_pipeline(plan: ProjectParameters) -> Pipeline:
-    """Every fit of the plan, and the baselines of every split."""
-    fits = [
-        _of_fit(screen, split, model, seed)
-        for screen in plan.run.screens
-        for split, models in plan.run.fits.items()
-        for model in models
-        for seed in plan.run.seeds
-    ]
-    baselines = [
-        _of_baselines(screen, split) for screen in plan.run.screens for split in plan.run.fits
-    ]
-    return sum([*fits, *baselines], Pipeline([]))
+    """Every fit of the plan, the latents of a screen's fits together, the baselines of every split."""
+    parts = []
+    for screen in plan.run.screens:
+        fits = fits_of(plan, screen)
+        parts += [_of_fit(fit) for fit in fits]
+        parts += [_latents(screen, fits)]
+        parts += [_of_baselines(screen, split) for split in plan.run.fits]
+    return sum(parts, Pipeline([]))
 
 
-def _of_fit(screen: str, split: str, model: str, seed: int) -> Pipeline:
-    on_screen, of_model = f"params:screens.{screen}", f"params:models.{model}"
-    key = {"screen": screen, "model": model, "split": split, "seed": seed}
+def _latents(screen: str, fits: list[Fit]) -> Pipeline:
+    step = Node(
+        bind(nodes.collect_latents, keys=[fit._asdict() for fit in fits]),
+        [f"{screen}.screen", *(fit.dataset("latents") for fit in fits)],
+        f"{screen}.embedded",
+        name="collect_latents",
+        namespace=screen,
+    )
+    return Pipeline([step])
+
+
+def _of_fit(fit: Fit) -> Pipeline:
+    screen, split = fit.screen, fit.split
+    on_screen, of_model = f"params:screens.{screen}", f"params:models.{fit.model}"
     steps = [
         Node(
-            bind(nodes.fit_model, seed=seed),
+            bind(nodes.fit_model, seed=fit.seed),
             ["screen", "split", "genes", of_model, on_screen],
             ["model", "history"],
             name="fit",
@@ -42,7 +50,7 @@ def _of_fit(screen: str, split: str, model: str, seed: int) -> Pipeline:
             name="score_cells",
         ),
         Node(
-            bind(nodes.score_model, key=key),
+            bind(nodes.score_model, key=fit._asdict()),
             ["adapted", "cell_scores", "screen", "split", "params:evaluation"],
             "metrics",
             name="score",
@@ -50,7 +58,7 @@ def _of_fit(screen: str, split: str, model: str, seed: int) -> Pipeline:
     ]
     return Pipeline(
         steps,
-        namespace=f"{screen}.{split}.{model}.seed_{seed}",
+        namespace=fit.namespace,
         inputs={
             "screen": f"{screen}.screen",
             "split": f"{screen}.{split}.split",

@@ -22,14 +22,6 @@ def collect_by_fit(*tables: pd.DataFrame, keys: list[dict[str, Any]]) -> pd.Data
     return pd.concat(named, ignore_index=True)
 
 
-def collect_latents(screen: Any, *latents: pd.DataFrame, keys: list[dict[str, Any]]) -> Any:
-    """The screen with the latents of every fit in obsm."""
-    from sparseshift.scoring import with_latents
-
-    names = [f"X_{key['model']}_{key['split']}_seed_{key['seed']}" for key in keys]
-    return with_latents(screen, dict(zip(names, latents, strict=True)))
-
-
 def rank_genes(model: Any, screen: Any, report: ReportParameters) -> pd.DataFrame:
     """The genes that each latent moves most."""
     from sparseshift.scoring import with_model_counts

@@ -1,11 +1,12 @@
 """Per screen: tables and figures. Over all screens: metrics.csv and the page."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
 from sparseshift.pipelines.binding import bind
+from sparseshift.pipelines.grid import Fit, fits_of
 from sparseshift.pipelines.parameters import ProjectParameters
 from sparseshift.pipelines.reporting import nodes
 
@@ -25,28 +26,9 @@ def create_pipeline(plan: ProjectParameters) -> Pipeline:
     return sum([*per_screen, _of_all(plan)], Pipeline([]))
 
 
-class _Fit(NamedTuple):
-    screen: str
-    split: str
-    model: str
-    seed: int
-
-    def dataset(self, name: str) -> str:
-        return f"{self.screen}.{self.split}.{self.model}.seed_{self.seed}.{name}"
-
-
-def _fits(plan: ProjectParameters, screen: str) -> list[_Fit]:
-    return [
-        _Fit(screen, split, model, seed)
-        for split, models in plan.run.fits.items()
-        for model in models
-        for seed in plan.run.seeds
-    ]
-
-
 def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
     namespace = f"{screen}.report"
-    fits = _fits(plan, screen)
+    fits = fits_of(plan, screen)
     figures = dict(FIGURES)
     mechanism = []
     if plan.screens[screen].shared_mechanism:
@@ -87,34 +69,25 @@ def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
     return Pipeline(steps)
 
 
-def _collected(screen: str, fits: list[_Fit]) -> list[Node]:
-    """Histories, effects and latents of all fits together."""
+def _collected(screen: str, fits: list[Fit]) -> list[Node]:
+    """Histories and effects of all fits together."""
     namespace, keys = f"{screen}.report", [fit._asdict() for fit in fits]
     return [
-        *(
-            Node(
-                bind(nodes.collect_by_fit, keys=keys),
-                [fit.dataset(table) for fit in fits],
-                f"{namespace}.{together}",
-                name=f"collect_{together}",
-                namespace=namespace,
-            )
-            for table, together in (("history", "histories"), ("effects", "effects"))
-        ),
         Node(
-            bind(nodes.collect_latents, keys=keys),
-            [f"{screen}.screen", *(fit.dataset("latents") for fit in fits)],
-            f"{screen}.embedded",
-            name="collect_latents",
+            bind(nodes.collect_by_fit, keys=keys),
+            [fit.dataset(table) for fit in fits],
+            f"{namespace}.{together}",
+            name=f"collect_{together}",
             namespace=namespace,
-        ),
+        )
+        for table, together in (("history", "histories"), ("effects", "effects"))
     ]
 
 
 def _shown(plan: ProjectParameters, screen: str) -> list[Node]:
     """Tables of the one fit that is drawn."""
     namespace, report = f"{screen}.report", plan.report
-    fit = _Fit(screen, report.split, report.model, plan.run.seeds[0])
+    fit = Fit(screen, report.split, report.model, plan.run.seeds[0])
     cells, on_screen = f"{screen}.screen", f"params:screens.{screen}"
     return [
         Node(
@@ -156,7 +129,7 @@ def _figures(screen: str, figures: dict[str, Any]) -> list[Node]:
     ]
 
 
-def _mechanism(plan: ProjectParameters, screen: str, fits: list[_Fit]) -> list[Node]:
+def _mechanism(plan: ProjectParameters, screen: str, fits: list[Fit]) -> list[Node]:
     namespace, split = f"{screen}.report", plan.report.split
     compared = [
         fit for fit in fits if fit.split == split and plan.models[fit.model].preset != "vae"
