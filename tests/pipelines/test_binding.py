@@ -1,0 +1,82 @@
+"""Node functions with fixed arguments, and the types Kedro reads off every node."""
+
+import inspect
+import logging
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from pickle import loads
+from typing import get_type_hints
+
+import pandas as pd
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.pipeline import Pipeline
+from kedro.validation.type_extractor import TypeExtractor
+from pydantic import BaseModel
+
+from sparseshift.pipelines import data_engineering, modelling, reporting
+from sparseshift.pipelines.binding import bind
+from sparseshift.pipelines.parameters import ModelParameters, ProjectParameters
+
+ROOT = Path(__file__).parents[2]
+
+
+def scale(frame: pd.DataFrame, model: ModelParameters, *others: int, seed: int) -> float:
+    """Something to bind."""
+    return frame.size * model.n_latents + sum(others) + seed
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    loader = OmegaConfigLoader(
+        conf_source=str(ROOT / "conf"),
+        base_env="base",
+        default_run_env="local",
+        merge_strategy={"parameters": "soft"},
+    )
+    plan = ProjectParameters.check(loader["parameters"])
+    parts = [m.create_pipeline(plan) for m in (data_engineering, modelling, reporting)]
+    return sum(parts, Pipeline([]))
+
+
+def test_a_bound_function_keeps_name_types_and_arguments_across_processes() -> None:
+    bound = bind(scale, seed=7)
+    there = loads(bytes(ForkingPickler.dumps(bound)))
+    for function in (bound, there):
+        assert function.__name__ == "scale"
+        assert list(inspect.signature(function).parameters) == ["frame", "model", "others"]
+        assert get_type_hints(function)["model"] is ModelParameters
+        assert function(pd.DataFrame({"a": [1, 2]}), ModelParameters(preset="vae"), 1, 2) == 40
+
+
+def test_kedro_reads_the_type_of_every_parameter(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        types = TypeExtractor({"__default__": pipeline}).extract_types_from_pipelines()
+    assert caplog.records == []
+    asked = {name.split(":", 1)[1] for name in pipeline.inputs() if name.startswith("params:")}
+    assert set(types) == asked
+    assert all(issubclass(kind, BaseModel) for kind in types.values())
+
+
+def test_every_node_has_a_name_and_a_namespace(pipeline: Pipeline) -> None:
+    assert all(node.namespace for node in pipeline.nodes)
+    assert len({node.name for node in pipeline.nodes}) == len(pipeline.nodes)
+
+
+def test_every_dataset_is_declared_in_the_catalog(pipeline: Pipeline) -> None:
+    from kedro.io import DataCatalog
+
+    loader = OmegaConfigLoader(
+        conf_source=str(ROOT / "conf"), base_env="base", default_run_env="local"
+    )
+    catalog = DataCatalog.from_config(loader["catalog"])
+    names = {name for name in pipeline.datasets() if not name.startswith("params:")}
+    undeclared = [
+        name
+        for name in names
+        if name not in loader["catalog"]
+        and not catalog.config_resolver.match_dataset_pattern(name)
+    ]
+    assert undeclared == []
