@@ -9,6 +9,11 @@ if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null || true)" = "$want" 
     exit 0
 fi
 
+if [ -n "${PYTHON:-}" ] && ! "$PYTHON" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+    echo "PYTHON=$PYTHON is not a Python 3.11, 3.12 or 3.13 that runs here." >&2
+    exit 1
+fi
+
 python=
 for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python; do
     if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
@@ -18,7 +23,8 @@ for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python; do
 done
 if [ -z "$python" ]; then
     echo "sparseshift needs Python 3.11, 3.12 or 3.13 with venv and pip; none was found as python3, python3.13, python3.12 or python3.11." >&2
-    echo "Found: python3 is $(python3 --version 2>&1 || true). Install one of these, or say where it is: make run PYTHON=/path/to/python3" >&2
+    found=$(python3 --version 2>/dev/null) || found="none"
+    echo "Found as python3: $found. Install one of these, or say where it is: make run PYTHON=/path/to/python3" >&2
     exit 1
 fi
 

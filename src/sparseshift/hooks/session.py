@@ -43,8 +43,9 @@ class SparseshiftSession(KedroSession):
                 self._abort_tracking()
                 if _is_stop(error):
                     logger.warning(
-                        "Stopped. Finished outputs are kept; the same command with "
-                        "--only-missing-outputs goes on from there."
+                        "Stopped. Finished outputs are kept. On a first run the same command with "
+                        "--only-missing-outputs goes on from there; where outputs of an earlier run "
+                        "exist, it takes those: run anew instead."
                     )
                 raise
             finally:

@@ -37,12 +37,26 @@ class StoppablePool:
         if kind is not None and not issubclass(kind, Exception):
             self._on_stop()
             if isinstance(self._executor, ProcessPoolExecutor):
-                for process in list(self._executor._processes.values()):
-                    process.terminate()
+                _end_workers(self._executor)
             else:
                 logger.warning("Waiting for the nodes that run: a thread cannot be stopped.")
             self._executor.shutdown(wait=True, cancel_futures=True)
         return self._executor.__exit__(kind, error, trace)
+
+
+def _end_workers(executor: ProcessPoolExecutor, patience_s: float = 5.0) -> None:
+    processes = list(executor._processes.values())
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(patience_s)
+        if process.is_alive():
+            process.kill()
+    # A task larger than the pipe's buffer may be half written, with nobody left to read it: without
+    # a reader the write fails and the executor's threads end; else they wait for ever.
+    queue = getattr(executor, "_call_queue", None)
+    if queue is not None:
+        queue._reader.close()
 
 
 def make_stoppable(

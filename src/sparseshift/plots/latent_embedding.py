@@ -42,7 +42,7 @@ def latent_embedding(embedding: pd.DataFrame) -> Figure:
         linewidths=0,
         rasterized=True,
     )
-    axes.set(xticks=[], yticks=[], xlabel="embedding 1", ylabel="embedding 2")
+    axes.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2")
     axes.xaxis.label.set_color(MUTED)
     axes.yaxis.label.set_color(MUTED)
     axes.spines[:].set_visible(False)
