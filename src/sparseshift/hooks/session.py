@@ -4,8 +4,10 @@ To be named in settings.py as SESSION_CLASS.
 """
 
 import logging
+import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,11 @@ TRACEBACK_VARIABLE = "SPARSESHIFT_TRACEBACK"
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 
+STOPPED = (
+    "Stopped. Finished outputs are kept. On a first run the same command with --only-missing-outputs "
+    "goes on from there; where outputs of an earlier run exist, it takes those: run anew instead."
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,7 +41,7 @@ class SparseshiftSession(KedroSession):
         quiet = _speaks_to_a_person()
         if kwargs.get("runner") is not None:
             package = self._package_name or ""
-            make_stoppable(kwargs["runner"], package, quiet, self._abort_tracking)
+            make_stoppable(kwargs["runner"], package, quiet, self._abort_tracking, _leave)
         show_texts = hide_repeated_texts() if quiet else lambda: None
         with _sigterm_stops():
             try:
@@ -42,11 +49,7 @@ class SparseshiftSession(KedroSession):
             except BaseException as error:
                 self._abort_tracking()
                 if _is_stop(error):
-                    logger.warning(
-                        "Stopped. Finished outputs are kept. On a first run the same command with "
-                        "--only-missing-outputs goes on from there; where outputs of an earlier run "
-                        "exist, it takes those: run anew instead."
-                    )
+                    logger.warning(STOPPED)
                 raise
             finally:
                 show_texts()
@@ -65,6 +68,19 @@ class SparseshiftSession(KedroSession):
         for plugin in self._hook_manager.get_plugins():
             if isinstance(plugin, MLflowHook):
                 plugin.abort()
+
+
+def _leave(error: BaseException) -> None:
+    """Ends a command's process at once, its child processes too; elsewhere does nothing."""
+    if not _in_command():
+        return
+    logger.warning(STOPPED)
+    for child in multiprocessing.active_children():
+        child.terminate()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED)
 
 
 def _in_command() -> bool:

@@ -19,11 +19,24 @@ logger = logging.getLogger(__name__)
 
 
 class StoppablePool:
-    """A pool that drops waiting nodes and ends worker processes on an interruption."""
+    """A pool that drops waiting nodes and ends worker processes on an interruption.
 
-    def __init__(self, executor: Executor, on_stop: Callable[[], None]) -> None:
+    Args:
+        executor: the pool.
+        on_stop: called first, to close what must be closed.
+        leave: called once the workers are ended. In a command it ends the process: an executor whose
+            threads are in the middle of handing out a large task may never come to an end.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        on_stop: Callable[[], None],
+        leave: Callable[[BaseException], None] = lambda _error: None,
+    ) -> None:
         self._executor = executor
         self._on_stop = on_stop
+        self._leave = leave
 
     def __enter__(self) -> Executor:
         return self._executor.__enter__()
@@ -38,6 +51,7 @@ class StoppablePool:
             self._on_stop()
             if isinstance(self._executor, ProcessPoolExecutor):
                 _end_workers(self._executor)
+                self._leave(error or kind())
             else:
                 logger.warning("Waiting for the nodes that run: a thread cannot be stopped.")
             self._executor.shutdown(wait=True, cancel_futures=True)
@@ -60,7 +74,11 @@ def _end_workers(executor: ProcessPoolExecutor, patience_s: float = 5.0) -> None
 
 
 def make_stoppable(
-    runner: AbstractRunner, package: str, quiet: bool, on_stop: Callable[[], None]
+    runner: AbstractRunner,
+    package: str,
+    quiet: bool,
+    on_stop: Callable[[], None],
+    leave: Callable[[BaseException], None],
 ) -> None:
     """Let a runner use such pools, with workers that know the project `package`."""
     make_executor = runner._get_executor
@@ -72,7 +90,7 @@ def make_stoppable(
         if isinstance(executor, ProcessPoolExecutor):
             executor._initializer = start_worker
             executor._initargs = (package, quiet)
-        return StoppablePool(executor, on_stop)
+        return StoppablePool(executor, on_stop, leave)
 
     runner._get_executor = get_executor  # type: ignore[method-assign, assignment]
 
