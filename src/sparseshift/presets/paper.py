@@ -30,7 +30,7 @@ _TRAINING = TrainingConfig(
     weight_decay=1e-6,
     patience=45,
     n_evaluations=300,
-    gradient_clip=float("inf"),
+    gradient_clip=None,
 )
 _SPARSE = replace(
     _OPTIONS,

@@ -32,7 +32,7 @@ class TrainingConfig:
         validation_fraction: share of the cells kept aside for the validation ELBO.
         patience: stop after this many evaluations without a better validation ELBO.
         n_evaluations: how often, at most, the validation cells are scored.
-        gradient_clip: largest norm of a gradient, in nats per unit; inf: none.
+        gradient_clip: largest norm of a gradient, in nats per unit; None: any.
     """
 
     max_epochs: int | None = None
@@ -51,7 +51,7 @@ class TrainingConfig:
     validation_fraction: float = 0.1
     patience: int = 10
     n_evaluations: int = 50
-    gradient_clip: float = 100.0
+    gradient_clip: float | None = 100.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "patience", "n_evaluations"):
@@ -68,7 +68,7 @@ class TrainingConfig:
         ):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
                 raise OptionError(f"{name}={getattr(self, name)} must be positive.")
-        if not self.gradient_clip > 0:
+        if self.gradient_clip is not None and not (0 < self.gradient_clip < math.inf):
             raise OptionError(f"gradient_clip={self.gradient_clip} must be positive.")
         if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
             raise OptionError(f"weight_decay={self.weight_decay} must not be negative.")
