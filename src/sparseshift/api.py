@@ -15,7 +15,9 @@ from sparseshift.data import simulation
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.errors import OptionError, ScreenError, require_whole
+from sparseshift.fitted_factors import FittedFactors, fit_factors, is_factors
 from sparseshift.fitted_model import FittedModel
+from sparseshift.models.linear_factors import METHODS
 from sparseshift.models.presets import Options, build_model, build_options, get_preset
 from sparseshift.screens.cells import read_labels, read_perturbations, to_cells
 from sparseshift.screens.check import check_screen
@@ -60,7 +62,8 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
 
     Args:
         adata: the screen, integer counts (cells, genes); it is not changed.
-        preset: "vae", "ivae" or "svae_plus".
+        preset: "vae", "ivae" or "svae_plus"; or a linear baseline, "pca", "factor_analysis",
+            "fast_ica" or "nmf", to which nothing below seed applies (a `FittedFactors`).
         perturbation: obs column of the perturbation: a gene, `A+B`, or the control's name.
         control: the label of unperturbed cells, whose shift is fixed at 0; None: there are none.
         batch: obs column of the batch, a covariate of the decoder; None: no batches.
@@ -85,6 +88,11 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         TrainingError: a term of the objective stopped being finite.
     """
     columns = Columns(perturbation=perturbation, control=control, batch=batch, layer=layer)
+    if preset in METHODS:
+        factors: Any = fit_factors(
+            adata, preset, columns, n_latents=n_latents, seed=seed, options=options
+        )
+        return factors  # Any: a union would have every caller with a VAE narrow it
     model_options, training = _split_options(
         preset,
         options,
@@ -142,7 +150,8 @@ def load(path: str | Path) -> FittedModel:
         FileNotFoundError: there is no model in this directory.
         OptionError: the files are of a format this version does not know.
     """
-    return FittedModel.read(path)
+    factors: Any = FittedFactors.read(path) if is_factors(path) else None
+    return factors or FittedModel.read(path)
 
 
 def simulate(name: Literal["paper"] = "paper", *, seed: int = 0, **sizes: int) -> AnnData:
