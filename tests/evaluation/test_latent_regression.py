@@ -6,6 +6,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
 from sparseshift.errors import OptionError
+from sparseshift.evaluation.latent_matching import match_latents
 from sparseshift.evaluation.latent_regression import latent_r2
 
 
@@ -34,6 +35,12 @@ def test_an_affine_map_changes_nothing(true: np.ndarray, learnt: np.ndarray) -> 
     np.testing.assert_allclose(
         latent_r2(true, mixed).per_latent, latent_r2(true, learnt).per_latent, atol=1e-8
     )
+
+
+def test_no_matched_correlation_exceeds_its_root(true: np.ndarray, learnt: np.ndarray) -> None:
+    matching, r2 = match_latents(true, learnt), latent_r2(true, learnt)
+    assert (matching.correlation <= np.sqrt(r2.per_latent) + 1e-12).all()
+    assert matching.mcc <= np.sqrt(r2.mean)
 
 
 def test_any_invertible_mixture_of_the_truth_is_perfect(true: np.ndarray) -> None:

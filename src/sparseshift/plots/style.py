@@ -24,6 +24,7 @@ MODEL_COLOURS = {
     "mean": "#808080",
     "mean_effect": "#808080",
     "additive": "#6b6b6b",
+    "ridge": "#616161",
     "low_rank_linear": "#575757",
     "support_mean": "#444444",
     "support_mean_shrunk": "#2b2b2b",
