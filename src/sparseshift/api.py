@@ -15,8 +15,10 @@ from sparseshift.data import simulation
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.errors import OptionError, ScreenError, require_whole
+from sparseshift.fitted_factors import FittedFactors, fit_factors, is_factors
 from sparseshift.fitted_model import FittedModel
 from sparseshift.models.build import build_model
+from sparseshift.models.linear_factors import METHODS
 from sparseshift.models.options import Options
 from sparseshift.presets import build_options, get_preset
 from sparseshift.screens.cells import read_labels, read_perturbations, to_cells
@@ -60,7 +62,9 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
 
     Args:
         adata: the screen, integer counts (cells, genes); it is not changed.
-        preset: a model by name: `sparseshift.presets.PRESETS`, docs/model.md.
+        preset: a model by name: `sparseshift.presets.PRESETS`, docs/model.md; or a linear baseline,
+            "pca", "factor_analysis", "fast_ica" or "nmf", to which nothing below seed applies (a
+            `FittedFactors`).
         perturbation: obs column of the perturbation: a gene, `A+B`, or the control's name.
         control: the label of unperturbed cells, whose shift is fixed at 0; None: there are none.
         batch: obs column of the batch, a covariate of the decoder; None: no batches.
@@ -94,6 +98,11 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         "validation_fraction": validation_fraction,
     }
     options |= {name: value for name, value in given.items() if value is not None}
+    if preset in METHODS:
+        factors: Any = fit_factors(
+            adata, preset, columns, n_latents=n_latents, seed=seed, options=options
+        )
+        return factors  # Any: a union would have every caller with a VAE narrow it
     model_options, training = _split_options(preset, options)
     recipe = _recipe(preset, model_options, warm_start)
     n_latents = require_whole("n_latents", n_latents, 1)
@@ -153,7 +162,8 @@ def load(path: str | Path) -> FittedModel:
         FileNotFoundError: there is no model in this directory.
         OptionError: the files are of a format this version does not know.
     """
-    return FittedModel.read(path)
+    factors: Any = FittedFactors.read(path) if is_factors(path) else None
+    return factors or FittedModel.read(path)
 
 
 def simulate(name: Literal["paper"] = "paper", *, seed: int = 0, **sizes: int) -> AnnData:
