@@ -37,7 +37,9 @@ def log_prob(counts: Tensor, log_mean: Tensor, log_inverse_dispersion: Tensor) -
 
 def softmax_log_prob(counts, scores, log_inverse_dispersion):
     log_mean = counts.sum(-1, keepdim=True).log() + scores.log_softmax(-1)
-    return rate_term(counts, log_mean, log_inverse_dispersion) + count_term(counts, log_inverse_dispersion)
+    return rate_term(counts, log_mean, log_inverse_dispersion) + count_term(
+        counts, log_inverse_dispersion
+    )
 
 
 def log_factorials(counts: Tensor) -> Tensor:
