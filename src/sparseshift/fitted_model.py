@@ -19,16 +19,18 @@ from sparseshift.data.design import Design
 from sparseshift.errors import OptionError
 from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.evaluation.likelihood import cell_iwelbo
-from sparseshift.models.adaptation import adapted_prior
+from sparseshift.models.adaptation import adapted_prior, with_new_rows
 from sparseshift.models.vae import PerturbationVAE
+from sparseshift.presets import get_preset
 from sparseshift.screens.cells import read_perturbations, to_cells
 from sparseshift.specification import Specification
+from sparseshift.training.gradient_adaptation import adapted_by_gradient
 from sparseshift.training.history import History, Record
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,18 @@ class FittedModel:
         return pd.DataFrame(self.records.records)
 
     def latents(self, adata: AnnData) -> np.ndarray:
-        """Posterior means of z, (cells, latents) float32; perturbation labels are not needed.
+        """Posterior means of z, (cells, latents) float32.
+
+        Perturbation labels are needed only where the encoder sees the perturbation (sams_vae,
+        cpa_vae, conditional_vae).
 
         Raises:
             ScreenError: genes of the model are missing, or cells have no counts in them.
         """
-        cells = self._cells(adata, with_labels=False)[0]
+        sees_labels = self.module.posterior_kind != "cells"
+        cells = self._cells(adata, with_labels=sees_labels)[0]
         with torch.no_grad():
-            means = [self.module.encoder(part.counts)[0].cpu() for part in _chunks(cells)]
+            means = [self.module.posterior(part)[0].cpu() for part in _chunks(cells)]
         return torch.cat(means).numpy()
 
     def inclusion_probability(self) -> pd.DataFrame:
@@ -101,17 +107,23 @@ class FittedModel:
             return self
         design = self.spec.design.extend(new)
         support, _ = self._cells(adata, design=design)
-        with torch.no_grad():
-            mean = torch.cat([self.module.encoder(part.counts)[0] for part in _chunks(support)])
-        prior = adapted_prior(
-            self.module.prior, mean, support, len(self.spec.design.perturbations)
-        )
+        module = self._adapted(support)
         spec = replace(self.spec, design=design, adapted=True)
-        module = PerturbationVAE(
-            self.module.encoder, self.module.decoder, prior, len(self.spec.genes)
+        return FittedModel(spec, module.eval(), self.records)
+
+    def _adapted(self, support: Cells) -> PerturbationVAE:
+        n_known = len(self.spec.design.perturbations)
+        how = get_preset(self.spec.preset).adaptation
+        if how == "closed_form":
+            with torch.no_grad():
+                mean = torch.cat([self.module.posterior(part)[0] for part in _chunks(support)])
+            return with_new_rows(
+                self.module, adapted_prior(self.module.prior, mean, support, n_known)
+            )
+        paper = {"learning_rate": 0.005, "training_mode": True} if how == "paper" else {}
+        return adapted_by_gradient(
+            self.module, support, n_known, seed=self.spec.seed, **paper
         )
-        module.log_inverse_dispersion = self.module.log_inverse_dispersion
-        return FittedModel(spec, module.to(support.counts.device).eval(), self.records)
 
     def cell_iwelbo(self, adata: AnnData, n_particles: int, *, seed: int = 0) -> pd.Series:
         """Importance-weighted bound on log p(x | perturbation, total) of each cell, in nats.
@@ -248,7 +260,7 @@ class FittedModel:
             spec.batches,
             with_labels=with_labels,
         )
-        return cells.to(self.module.log_inverse_dispersion.device), labels
+        return cells.to(self.module.device), labels
 
     def _table(self, values: Tensor) -> pd.DataFrame:
         columns = [f"z{j}" for j in range(self.spec.n_latents)]

@@ -12,7 +12,9 @@ _ELEMENTS = 8_000_000  # floats of decoder output held at once: 32 MB
 
 
 @torch.no_grad()
-def cell_iwelbo(model: PerturbationVAE, cells: Cells, n_particles: int, seed: int) -> Tensor:
+def cell_iwelbo(
+    model: PerturbationVAE, cells: Cells, n_particles: int, seed: int, *, graph: str = "soft"
+) -> Tensor:
     """IWELBO of each cell with `n_particles`, (cells,), nats.
 
     Raises:
@@ -30,7 +32,9 @@ def cell_iwelbo(model: PerturbationVAE, cells: Cells, n_particles: int, seed: in
         batch = cells.take(index)
         at_once = max(1, _ELEMENTS // (n_genes * batch.n_cells))
         chunks = [
-            model.log_weights(batch, min(at_once, n_particles - done), generator)
+            model.log_weights(
+                batch, min(at_once, n_particles - done), generator, graph=graph
+            )
             for done in range(0, n_particles, at_once)
         ]
         bounds.append(iwelbo(torch.cat(chunks)))

@@ -1,0 +1,70 @@
+"""The ELBO of cells kept aside, with the same noise at every evaluation."""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from sparseshift.data.cells import Cells
+from sparseshift.models.vae import PerturbationVAE
+
+
+class Validation(NamedTuple):
+    """Means over validation cells, nats a cell; NaN without any.
+
+    Attributes:
+        negative_elbo: over cells.
+        negative_elbo_macro: averaged over perturbations first.
+        objective_macro: the same with the KL terms weighted by the model's beta.
+        reconstruction: E_q[log p(x | z)].
+        kl: KL(q(z | x) || p(z | a)).
+    """
+
+    negative_elbo: float = math.nan
+    negative_elbo_macro: float = math.nan
+    objective_macro: float = math.nan
+    reconstruction: float = math.nan
+    kl: float = math.nan
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every term is."""
+        return all(map(math.isfinite, self))
+
+
+@torch.no_grad()
+def validate(
+    model: PerturbationVAE, cells: Cells, penalty: float, chunk: int = 4096
+) -> Validation:
+    """Scores cells in eval mode.
+
+    Args:
+        model: in eval mode.
+        cells: at least one.
+        penalty: what the prior's parameters cost, nats a training cell.
+        chunk: cells at once.
+    """
+    # the same noise at every evaluation, so that differences between them are the model's
+    generator = torch.Generator(device=cells.label.device).manual_seed(0)
+    parts = []
+    for index in torch.arange(cells.n_cells, device=cells.label.device).split(chunk):
+        batch = cells.take(index)
+        terms = model.elbo_terms(batch, model.draw_noise(batch, generator))
+        reconstruction = terms.reconstruction + model.likelihood.constant(batch.counts)
+        parts.append(torch.stack([reconstruction, terms.kl_latent]))
+    reconstruction, kl = torch.cat(parts, dim=1)
+    n_labels = cells.design.shape[0]
+    size = torch.bincount(cells.label, minlength=n_labels)
+
+    def macro(weight: float) -> float:
+        values = weight * (kl + penalty) - reconstruction
+        total = torch.zeros(n_labels, device=kl.device).index_add_(0, cells.label, values)
+        return (total[size > 0] / size[size > 0]).mean().item()
+
+    return Validation(
+        (kl + penalty - reconstruction).mean().item(),
+        macro(1.0),
+        macro(model.beta),
+        reconstruction.mean().item(),
+        kl.mean().item(),
+    )
