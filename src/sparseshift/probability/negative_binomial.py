@@ -64,11 +64,6 @@ def count_term(
         return count_sums(counts, _inverse_dispersion(log_inverse_dispersion), plan).value
 
 
-def softmax_log_prob(counts, scores, log_inverse_dispersion):
-    log_mean = counts.sum(-1, keepdim=True).log() + scores.log_softmax(-1)
-    return rate_term(counts, log_mean, log_inverse_dispersion) + count_term(counts, log_inverse_dispersion)
-
-
 def log_factorials(counts: Tensor) -> Tensor:
     """Sum over genes of log(x!), nats, (cells,)."""
     return torch.lgamma(counts + 1.0).sum(-1)
