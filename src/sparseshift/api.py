@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 
 from sparseshift.data import simulation
-from sparseshift.data.cells import Cells
+from sparseshift.data.cell_store import CellStore
 from sparseshift.data.design import Design
+from sparseshift.data.placement import check_storage, place
 from sparseshift.errors import OptionError, ScreenError, require_whole
 from sparseshift.fitted_model import FittedModel
 from sparseshift.models.presets import Options, build_model, build_options, get_preset
@@ -51,6 +52,7 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
     validation_fraction: float = 0.1,
     warm_start: str | None = "auto",
     device: str = "auto",
+    storage: str = "auto",
     **options: Any,
 ) -> FittedModel:
     """Trains a model on all cells of a screen.
@@ -72,6 +74,9 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         validation_fraction: share of cells kept aside to choose the best weights; 0: none.
         warm_start: "auto" is the preset's choice, None is off. No preset has one yet.
         device: "cpu", "cuda", ..., or "auto": CUDA if there is one.
+        storage: where the counts are kept in training: "memory", that of the device if they fit
+            there; "disk", a temporary file; "auto": disk if adata is a file in backed mode or the
+            counts would take more than half of the memory available. The numbers are the same.
         **options: of the model (n_hidden, n_layers, normalisation, dropout, alpha,
             initial_logit) and of training (steps, learning_rate, logit_rate, kl_warmup, patience,
             n_evaluations, gradient_clip).
@@ -96,6 +101,7 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
     seed = require_whole("seed", seed, 0)
     if warm_start not in {"auto", None}:
         raise OptionError(f"warm_start={warm_start!r} is not one of 'auto', None.")
+    check_storage(storage)
     target = resolve_device(device)
     check_screen(adata, columns)
     labels = read_perturbations(adata, columns)
@@ -104,7 +110,7 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
     )
     genes = tuple(map(str, adata.var_names))
     batches = () if batch is None else tuple(sorted(set(read_labels(adata, batch).tolist())))
-    cells, _ = to_cells(adata, columns, genes, design, batches)
+    cells, _ = to_cells(adata, columns, genes, design, batches, storage=storage)
     module = build_model(
         preset,
         model_options,
@@ -114,7 +120,9 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         n_latents=n_latents,
         seed=seed,
     ).to(target)
-    train, validation = _hold_out(cells.to(target), training.validation_fraction, seed)
+    train, validation = _hold_out(
+        place(cells, target, storage), training.validation_fraction, seed
+    )
     logger.info(
         "Fitting %s: %d cells, %d genes, %d perturbations, %d latents, seed %d, %s",
         preset, train.n_cells, len(genes), len(design.perturbations), n_latents, seed, target,
@@ -233,7 +241,7 @@ def _split_options(
     return build_options(preset, of_model), replace(training, **of_training)
 
 
-def _hold_out(cells: Cells, fraction: float, seed: int) -> tuple[Cells, Cells | None]:
+def _hold_out(cells: CellStore, fraction: float, seed: int) -> tuple[CellStore, CellStore | None]:
     order = np.random.default_rng(seed).permutation(cells.n_cells)
     n_validation = round(fraction * cells.n_cells)
     if cells.n_cells - n_validation < 2:
@@ -241,6 +249,6 @@ def _hold_out(cells: Cells, fraction: float, seed: int) -> tuple[Cells, Cells | 
             f"The screen has {cells.n_cells} cells; training needs at least 2 beside the "
             f"validation cells (validation_fraction={fraction})."
         )
-    index = torch.from_numpy(order).to(cells.counts.device)
-    validation = cells.take(index[:n_validation]) if n_validation else None
-    return cells.take(index[n_validation:]), validation
+    index = torch.from_numpy(order)
+    validation = cells.subset(index[:n_validation]) if n_validation else None
+    return cells.subset(index[n_validation:]), validation

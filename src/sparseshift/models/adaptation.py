@@ -9,7 +9,7 @@ same thing by gradient on the cells it scores; paper's code, stage 3.)
 import torch
 from torch import Tensor
 
-from sparseshift.data.cells import Cells
+from sparseshift.data.cells import CellSource
 from sparseshift.models.masks import FixedMask
 from sparseshift.models.priors import LatentPrior, ShiftPrior, StandardNormalPrior
 from sparseshift.probability.masked_shift import shift_moments
@@ -17,7 +17,7 @@ from sparseshift.probability.masked_shift import shift_moments
 
 @torch.no_grad()
 def adapted_prior(
-    prior: LatentPrior, posterior_mean: Tensor, support: Cells, n_known: int
+    prior: LatentPrior, posterior_mean: Tensor, support: CellSource, n_known: int
 ) -> LatentPrior:
     """The prior with rows for new perturbations, fitted to support cells.
 

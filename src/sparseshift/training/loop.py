@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from sparseshift.data.cells import Cells
+from sparseshift.data.cells import Cells, CellSource
 from sparseshift.errors import TrainingError
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.probability.bounds import ElboTerms
@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 @one_thread()
 def fit(
     model: PerturbationVAE,
-    train: Cells,
-    validation: Cells | None,
+    train: CellSource,
+    validation: CellSource | None,
     config: TrainingConfig,
     seed: int,
 ) -> History:
@@ -48,12 +48,12 @@ def fit(
 
 def _fit(
     model: PerturbationVAE,
-    train: Cells,
-    validation: Cells | None,
+    train: CellSource,
+    validation: CellSource | None,
     config: TrainingConfig,
     seed: int,
 ) -> History:
-    generator = torch.Generator(device=train.counts.device).manual_seed(seed)
+    generator = torch.Generator(device=train.device).manual_seed(seed)
     n_epochs, n_steps = config.epochs(train.n_cells), config.steps_per_epoch(train.n_cells)
     schedule = Schedule(config, n_epochs * n_steps)
     optimizer = _optimizer(model, config)
@@ -170,8 +170,8 @@ def _batches(n_cells: int, n_steps: int, generator: torch.Generator) -> Iterator
     yield from order.tensor_split(n_steps)
 
 
-def _mean_log_factorials(cells: Cells, chunk: int = 4096) -> Tensor:
-    return torch.cat([log_factorials(part) for part in cells.counts.split(chunk)]).mean()
+def _mean_log_factorials(cells: CellSource, chunk: int = 1024) -> Tensor:
+    return torch.cat([log_factorials(part.counts) for part in cells.chunks(chunk)]).mean()
 
 
 def _noise(cells: Cells, model: PerturbationVAE, generator: torch.Generator) -> Tensor:
@@ -183,7 +183,7 @@ def _noise(cells: Cells, model: PerturbationVAE, generator: torch.Generator) -> 
 def _record(
     model: PerturbationVAE,
     n_train: int,
-    validation: Cells | None,
+    validation: CellSource | None,
     running: list[Tensor],
     epoch: int,
     step: int,
@@ -220,13 +220,12 @@ def _is_finite(model: PerturbationVAE, record: Record) -> bool:
 
 
 def _validate(
-    model: PerturbationVAE, cells: Cells, penalty: float, chunk: int = 4096
+    model: PerturbationVAE, cells: CellSource, penalty: float, chunk: int = 4096
 ) -> tuple[float, float, float, float]:
     # the same noise at every evaluation, so that differences between them are the model's
-    generator = torch.Generator(device=cells.counts.device).manual_seed(0)
+    generator = torch.Generator(device=cells.device).manual_seed(0)
     parts = []
-    for index in torch.arange(cells.n_cells, device=cells.counts.device).split(chunk):
-        batch = cells.take(index)
+    for batch in cells.chunks(chunk):
         terms = model.elbo_terms(batch, _noise(batch, model, generator))
         reconstruction = terms.reconstruction - log_factorials(batch.counts)
         parts.append(torch.stack([reconstruction, terms.kl_latent]))
