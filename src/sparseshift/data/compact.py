@@ -50,6 +50,11 @@ class Survey:
         return cls(parts.shape, stored, totals, dtype)
 
     @property
+    def start_dtype(self) -> np.dtype:
+        """Of where each cell's values start."""
+        return np.dtype(np.int32 if self.stored.sum() < 2**31 else np.int64)
+
+    @property
     def gene_dtype(self) -> np.dtype:
         """Of the genes' numbers."""
         return np.dtype(np.int16 if self.shape[1] <= 2**15 else np.int32)
@@ -60,13 +65,15 @@ class Survey:
         if self.layout(layout) == "dense":
             return n_cells * n_genes * self.dtype.itemsize + 4 * n_cells
         each = self.dtype.itemsize + self.gene_dtype.itemsize
-        return int(self.stored.sum()) * each + 8 * (n_cells + 1) + 4 * n_cells
+        starts = self.start_dtype.itemsize * (n_cells + 1)
+        return int(self.stored.sum()) * each + starts + 4 * n_cells
 
     @property
     def nbytes_given(self) -> int:
         """Bytes of the same counts as dense float32 or as CSR of float32 and int32, the smaller."""
         n_cells, n_genes = self.shape
-        return min(4 * n_cells * n_genes, 8 * int(self.stored.sum()) + 4 * (n_cells + 1))
+        starts = self.start_dtype.itemsize * (n_cells + 1)
+        return min(4 * n_cells * n_genes, 8 * int(self.stored.sum()) + starts)
 
     def layout(self, layout: Layout = "auto") -> Literal["dense", "sparse"]:
         """Dense where that is smaller or at least well below the counts as given, else sparse."""
@@ -107,7 +114,7 @@ def compact(
         place = _places(part, filled)
         genes[place] = part.counts.indices + part.first_gene
         values[place] = part.counts.data
-    held = {"start": start, "genes": genes, "values": values}
+    held = {"start": start.astype(survey.start_dtype), "genes": genes, "values": values}
     tensors = {name: torch.from_numpy(array) for name, array in held.items()}
     return SparseCounts(**tensors, totals=totals, n_all_genes=survey.shape[1])
 

@@ -102,7 +102,7 @@ class SparseCounts(CountMatrix):
     """The non-zero counts, cell after cell: a batch is scattered into zeros.
 
     Attributes:
-        start: (cells + 1,) int64, where each cell's values start.
+        start: (cells + 1,) int32 or int64, where each cell's values start.
         genes: (values,) int16 or int32, gene of each value; each gene at most once a cell.
         values: (values,).
         totals: (cells,) float32.
@@ -127,7 +127,7 @@ class SparseCounts(CountMatrix):
 
     def take(self, index: Tensor, device: torch.device | None = None) -> Tensor:
         """See `CountMatrix.take`."""
-        start = self.start.index_select(0, index)
+        start = self.start.index_select(0, index).long()
         length = self.start.index_select(0, index + 1) - start
         end = length.cumsum(0)
         n_values = int(length.sum())
