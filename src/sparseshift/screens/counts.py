@@ -7,9 +7,9 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from sparseshift.data.parts import Parts
+from sparseshift.data.parts import LEAST_GENES, Parts
 
-MAX_ELEMENTS = 2**23  # cells times genes of a block: 64 MiB where it is dense and double
+MAX_ELEMENTS = 2**21  # cells times genes of a block: 16 MiB where it is dense and double
 
 
 class Block(NamedTuple):
@@ -33,7 +33,8 @@ def blocks(adata: AnnData, layer: str | None) -> Iterator[Block]:
     read, by_gene = _reader(adata, layer)
     shape = adata.shape
     long, wide = shape[::-1] if by_gene else shape
-    step = max(1, MAX_ELEMENTS // max(1, wide))
+    least = LEAST_GENES if by_gene else 1
+    step = max(least, MAX_ELEMENTS // max(1, wide))
     for start in range(0, long, step):
         piece = slice(start, min(start + step, long))
         block = _triples(read(slice(None), piece) if by_gene else read(piece, slice(None)))

@@ -19,6 +19,10 @@ from sparseshift.training.threads import one_thread
 
 logger = logging.getLogger(__name__)
 
+# Memory: few floats at a time, and small results written into one tensor. In a list they would lie
+# between the large ones and keep the memory that those leave from being used again.
+_ELEMENTS = 2**18
+
 
 @one_thread()
 def fit(
@@ -60,8 +64,8 @@ def _fit(
     evaluate_every = max(1, math.ceil(n_epochs / config.n_evaluations))
     keeper = BestWeights(model, config.patience, validated=validation is not None)
     constant = _mean_log_factorials(train)
-    running: list[Tensor] = []
-    step = 0
+    running = train.design.new_empty(evaluate_every * n_steps)
+    step = seen = 0
     for epoch in range(1, n_epochs + 1):
         model.train()
         for index in _batches(train.n_cells, n_steps, generator):
@@ -73,11 +77,11 @@ def _fit(
                 keeper.restore()
                 raise TrainingError(_not_finite(terms, index, epoch))
             optimizer.step(loss, schedule.rate(step))
-            running.append(terms.negative_elbo(train.n_cells).detach() + constant)
-            step += 1
+            running[seen] = terms.negative_elbo(train.n_cells).detach() + constant
+            step, seen = step + 1, seen + 1
         if epoch % evaluate_every == 0 or epoch == n_epochs:
-            record = _record(model, train.n_cells, validation, running, epoch, step, schedule)
-            running = []
+            losses, seen = running[:seen], 0
+            record = _record(model, train.n_cells, validation, losses, epoch, step, schedule)
             if not _is_finite(model, record):
                 keeper.restore()
                 raise TrainingError(
@@ -170,8 +174,12 @@ def _batches(n_cells: int, n_steps: int, generator: torch.Generator) -> Iterator
     yield from order.tensor_split(n_steps)
 
 
-def _mean_log_factorials(cells: CellSource, chunk: int = 1024) -> Tensor:
-    return torch.cat([log_factorials(part.counts) for part in cells.chunks(chunk)]).mean()
+def _mean_log_factorials(cells: CellSource) -> Tensor:
+    chunk = max(1, _ELEMENTS // cells.n_genes)
+    found = cells.design.new_empty(cells.n_cells)
+    for place, part in zip(found.split(chunk), cells.chunks(chunk), strict=True):
+        place.copy_(log_factorials(part.counts))
+    return found.mean()
 
 
 def _noise(cells: Cells, model: PerturbationVAE, generator: torch.Generator) -> Tensor:
@@ -184,7 +192,7 @@ def _record(
     model: PerturbationVAE,
     n_train: int,
     validation: CellSource | None,
-    running: list[Tensor],
+    losses: Tensor,
     epoch: int,
     step: int,
     schedule: Schedule,
@@ -199,7 +207,7 @@ def _record(
         step=step,
         kl_weight=schedule.kl_weight(step - 1),
         learning_rate=schedule.config.learning_rate * schedule.rate(step - 1),
-        train_negative_elbo=torch.stack(running).mean().item(),
+        train_negative_elbo=losses.mean().item(),
         validation_negative_elbo=scores[0],
         validation_negative_elbo_macro=scores[1],
         validation_reconstruction=scores[2],
@@ -220,16 +228,17 @@ def _is_finite(model: PerturbationVAE, record: Record) -> bool:
 
 
 def _validate(
-    model: PerturbationVAE, cells: CellSource, penalty: float, chunk: int = 4096
+    model: PerturbationVAE, cells: CellSource, penalty: float
 ) -> tuple[float, float, float, float]:
     # the same noise at every evaluation, so that differences between them are the model's
     generator = torch.Generator(device=cells.device).manual_seed(0)
-    parts = []
-    for batch in cells.chunks(chunk):
+    chunk = max(1, _ELEMENTS // cells.n_genes)
+    found = cells.design.new_empty(2, cells.n_cells)
+    for place, batch in zip(found.split(chunk, dim=1), cells.chunks(chunk), strict=True):
         terms = model.elbo_terms(batch, _noise(batch, model, generator))
         reconstruction = terms.reconstruction - log_factorials(batch.counts)
-        parts.append(torch.stack([reconstruction, terms.kl_latent]))
-    reconstruction, kl = torch.cat(parts, dim=1)
+        place.copy_(torch.stack([reconstruction, terms.kl_latent]))
+    reconstruction, kl = found
     negative_elbo = kl - reconstruction + penalty
     n_labels = cells.design.shape[0]
     total = torch.zeros(n_labels, device=kl.device).index_add_(0, cells.label, negative_elbo)
