@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparseshift.data.cells import CellSource
 from sparseshift.errors import TrainingError
@@ -214,7 +214,8 @@ class _Fit:
 
 
 def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
-    fast, others = [], []
+    fast: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue

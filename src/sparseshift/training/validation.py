@@ -63,7 +63,7 @@ def validate(model: PerturbationVAE, cells: CellSource, penalty: float) -> Valid
 
     def macro(weight: float) -> float:
         values = weight * (kl + penalty) - reconstruction
-        total = torch.zeros(n_labels, device=kl.device).index_add_(0, cells.label, values)
+        total = kl.new_zeros(n_labels).index_add_(0, cells.label, values)
         return (total[size > 0] / size[size > 0]).mean().item()
 
     return Validation(
