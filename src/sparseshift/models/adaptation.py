@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sparseshift.data.cells import Cells
+from sparseshift.models.least_squares import additive_effects, label_means
 from sparseshift.models.masks import FixedMask
 from sparseshift.models.priors import LatentPrior, ShiftPrior, StandardNormalPrior
 from sparseshift.probability.masked_shift import shift_moments
@@ -39,19 +40,9 @@ def adapted_prior(
     if isinstance(prior, StandardNormalPrior):
         return StandardNormalPrior(n_rows, n_latents).to(posterior_mean.device)
     inclusion, effect = prior.inclusion_probability(), prior.effect()
-    n_labels = support.design.shape[0]
-    size = torch.bincount(support.label, minlength=n_labels).to(posterior_mean.dtype)
-    total = posterior_mean.new_zeros(n_labels, n_latents).index_add(
-        0, support.label, posterior_mean
-    )
+    label_mean, size = label_means(posterior_mean, support.label, support.design.shape[0])
     known_shift, _ = shift_moments(support.design[:, :n_known], inclusion, effect)
-    seen = size > 0
-    residual = total[seen] / size[seen, None] - known_shift[seen]
-    weight = size[seen].sqrt().unsqueeze(1)
-    new_design = support.design[seen, n_known:]
-    # gelsd: minimum norm also without full rank (two new parts seen only together)
-    solution = torch.linalg.lstsq(
-        (weight * new_design).double().cpu(), (weight * residual).double().cpu(), driver="gelsd"
-    ).solution.to(effect)
+    new_design = support.design[:, n_known:]
+    solution = additive_effects(label_mean - known_shift, size, new_design).to(effect)
     ones = torch.ones_like(solution)
     return ShiftPrior(torch.cat([effect, solution]), FixedMask(torch.cat([inclusion, ones])))
