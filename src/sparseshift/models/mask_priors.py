@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparseshift.models.warm_start.inclusion import (
-    beta_inclusion,
     bernoulli_inclusion,
+    beta_inclusion,
     budget_inclusion,
 )
 from sparseshift.probability import bernoulli
