@@ -62,10 +62,7 @@ class FittedModel:
         Raises:
             ScreenError: genes of the model are missing, or cells have no counts in them.
         """
-        cells = self._cells(adata, with_labels=False)[0]
-        with torch.no_grad():
-            means = [self.module.encoder(part.counts)[0].cpu() for part in _chunks(cells)]
-        return torch.cat(means).numpy()
+        return self._means(self._cells(adata, with_labels=False)[0]).cpu().numpy()
 
     def inclusion_probability(self) -> pd.DataFrame:
         """How probably each perturbation shifts each latent, (perturbations, latents), in [0, 1].
@@ -102,10 +99,11 @@ class FittedModel:
             return self
         design = self.spec.design.extend(new)
         support, _ = self._cells(adata, design=design)
-        with torch.no_grad():
-            mean = torch.cat([self.module.encoder(part.counts)[0] for part in _chunks(support)])
         prior = adapted_prior(
-            self.module.prior, mean, support, len(self.spec.design.perturbations)
+            self.module.prior,
+            self._means(support),
+            support,
+            len(self.spec.design.perturbations),
         )
         spec = replace(self.spec, design=design, adapted=True)
         module = PerturbationVAE(
@@ -154,9 +152,11 @@ class FittedModel:
         """
         cells, _ = self._cells(adata)
         generator = torch.Generator(device=cells.device).manual_seed(seed)
+        drawn = torch.empty(cells.n_cells, cells.n_genes)
         with torch.no_grad():
-            drawn = [self.module.sample(part, generator).cpu() for part in _chunks(cells)]
-        return torch.cat(drawn).numpy()
+            for place, part in _chunks(drawn, cells):
+                place.copy_(self.module.sample(part, generator))
+        return drawn.numpy()
 
     def top_genes(self, adata: AnnData, n_genes: int = 8) -> pd.DataFrame:
         """The genes that each latent moves most, as the decoder has it.
@@ -251,13 +251,21 @@ class FittedModel:
         )
         return cells.streamed_to(self.module.log_inverse_dispersion.device), labels
 
+    @torch.no_grad()
+    def _means(self, cells: CellStore) -> Tensor:
+        means = self.module.log_inverse_dispersion.new_empty(cells.n_cells, self.spec.n_latents)
+        for place, part in _chunks(means, cells):
+            place.copy_(self.module.encoder(part.counts)[0])
+        return means
+
     def _table(self, values: Tensor) -> pd.DataFrame:
         columns = [f"z{j}" for j in range(self.spec.n_latents)]
         return pd.DataFrame(values.detach().cpu().numpy(), index=self._index, columns=columns)
 
 
-def _chunks(cells: CellStore, size: int = 4096) -> Iterator[Cells]:
-    return cells.chunks(size)
+def _chunks(results: Tensor, cells: CellStore, size: int = 4096) -> Iterator[tuple[Tensor, Cells]]:
+    """Some cells at a time, and where their results go (in a list these would fragment memory)."""
+    return zip(results.split(size), cells.chunks(size), strict=True)
 
 
 def _to_json_numbers(record: dict[str, Any]) -> dict[str, Any]:
