@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,25 +16,26 @@ from sparseshift.data.cell_store import CellStore
 from sparseshift.data.design import Design
 from sparseshift.data.placement import check_storage, place
 from sparseshift.errors import OptionError, ScreenError, require_whole
+from sparseshift.fitted_factors import FittedFactors, fit_factors, is_factors
 from sparseshift.fitted_model import FittedModel
-from sparseshift.models.presets import Options, build_model, build_options, get_preset
+from sparseshift.models.build import build_model
+from sparseshift.models.linear_factors import METHODS
+from sparseshift.models.options import Options
+from sparseshift.presets import build_options, get_preset
 from sparseshift.screens.cells import read_labels, read_perturbations, to_cells
 from sparseshift.screens.check import check_screen
 from sparseshift.screens.columns import Columns
 from sparseshift.specification import Specification
-from sparseshift.training import loop
 from sparseshift.training.config import TrainingConfig
+from sparseshift.training.identity import fit_identity
+from sparseshift.training.recipes import Job, follow
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 logger = logging.getLogger(__name__)
 
-_TRAINING_OPTIONS = tuple(
-    f.name
-    for f in fields(TrainingConfig)
-    if f.name not in {"max_epochs", "batch_size", "validation_fraction"}
-)
+_TRAINING_OPTIONS = tuple(f.name for f in fields(TrainingConfig))
 
 
 def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
@@ -48,11 +49,12 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
     n_latents: int = 15,
     seed: int = 0,
     max_epochs: int | None = None,
-    batch_size: int = 128,
-    validation_fraction: float = 0.1,
+    batch_size: int | None = None,
+    validation_fraction: float | None = None,
     warm_start: str | None = "auto",
     device: str = "auto",
     storage: str = "auto",
+    checkpoints: str | Path | None = None,
     **options: Any,
 ) -> FittedModel:
     """Trains a model on all cells of a screen.
@@ -62,7 +64,9 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
 
     Args:
         adata: the screen, integer counts (cells, genes); it is not changed.
-        preset: "vae", "ivae" or "svae_plus".
+        preset: a model by name: `sparseshift.presets.PRESETS`, docs/model.md; or a linear baseline,
+            "pca", "factor_analysis", "fast_ica" or "nmf", to which nothing below seed applies (a
+            `FittedFactors`).
         perturbation: obs column of the perturbation: a gene, `A+B`, or the control's name.
         control: the label of unperturbed cells, whose shift is fixed at 0; None: there are none.
         batch: obs column of the batch, a covariate of the decoder; None: no batches.
@@ -70,16 +74,19 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         n_latents: dimensions of z.
         seed: of initial weights, batches, noise and the choice of validation cells.
         max_epochs: passes over the training cells; None: enough for `steps` gradient steps.
-        batch_size: cells a gradient step.
-        validation_fraction: share of cells kept aside to choose the best weights; 0: none.
-        warm_start: "auto" is the preset's choice, None is off. No preset has one yet.
+        batch_size: cells a gradient step; None: the preset's, 128.
+        validation_fraction: share of cells kept aside to choose the best weights; 0: none; None:
+            the preset's, 0.1.
+        warm_start: "auto" is the preset's choice (svae_plus: "rotation"), "rotation" starts from a
+            rotated VAE, None from random weights.
         device: "cpu", "cuda", ..., or "auto": CUDA if there is one.
         storage: where the counts are kept in training: "memory", that of the device if they fit
             there; "disk", a temporary file; "auto": disk if adata is a file in backed mode or the
             counts would take more than half of the memory available. The numbers are the same.
-        **options: of the model (n_hidden, n_layers, normalisation, dropout, alpha,
-            initial_logit) and of training (steps, learning_rate, logit_rate, kl_warmup, patience,
-            n_evaluations, gradient_clip).
+        checkpoints: a folder where the state of the fit is kept, under a name made of data,
+            settings and version, so that the same call goes on after a crash; None: no state.
+        **options: of the model (`models.options.Options`) and of training
+            (`training.config.TrainingConfig`), by name.
 
     Returns:
         The fitted model.
@@ -90,29 +97,31 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         TrainingError: a term of the objective stopped being finite.
     """
     columns = Columns(perturbation=perturbation, control=control, batch=batch, layer=layer)
-    model_options, training = _split_options(
-        preset,
-        options,
-        TrainingConfig(
-            max_epochs=max_epochs, batch_size=batch_size, validation_fraction=validation_fraction
-        ),
-    )
+    given = {
+        "max_epochs": max_epochs,
+        "batch_size": batch_size,
+        "validation_fraction": validation_fraction,
+    }
+    options |= {name: value for name, value in given.items() if value is not None}
+    if preset in METHODS:
+        factors: Any = fit_factors(
+            adata, preset, columns, n_latents=n_latents, seed=seed, options=options
+        )
+        return factors  # Any: a union would have every caller with a VAE narrow it
+    model_options, training = _split_options(preset, options)
+    recipe = _recipe(preset, model_options, warm_start)
     n_latents = require_whole("n_latents", n_latents, 1)
     seed = require_whole("seed", seed, 0)
-    if warm_start not in {"auto", None}:
-        raise OptionError(f"warm_start={warm_start!r} is not one of 'auto', None.")
     check_storage(storage)
     target = resolve_device(device)
     check_screen(adata, columns)
     labels = read_perturbations(adata, columns)
-    design = Design.of_labels(
-        labels.tolist(), columns.control, additive=get_preset(preset).additive
-    )
+    anchor = columns.control if model_options.anchor_control else None
+    design = Design.of_labels(labels.tolist(), anchor, additive=model_options.additive)
     genes = tuple(map(str, adata.var_names))
     batches = () if batch is None else tuple(sorted(set(read_labels(adata, batch).tolist())))
     cells, _ = to_cells(adata, columns, genes, design, batches, storage=storage)
     module = build_model(
-        preset,
         model_options,
         design,
         n_genes=len(genes),
@@ -127,9 +136,9 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         "Fitting %s: %d cells, %d genes, %d perturbations, %d latents, seed %d, %s",
         preset, train.n_cells, len(genes), len(design.perturbations), n_latents, seed, target,
     )  # fmt: skip
-    history = loop.fit(module, train, validation, training, seed)
     spec = Specification(
         preset=preset,
+        recipe=recipe,
         options=model_options,
         training=training,
         columns=columns,
@@ -140,6 +149,17 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         n_latents=n_latents,
         seed=seed,
     )
+    directory = None
+    if checkpoints is not None:
+        directory = Path(checkpoints) / fit_identity(
+            {**asdict(spec), "device": str(target)}, cells.arrays()
+        )
+    history = follow(recipe, module, Job(train, validation, training, seed, directory))
+    if not history.edges_converged:
+        logger.warning(
+            "%s: the number of edges still moved at the end (%d). Give it more steps.",
+            preset, history.records[-1].n_edges,
+        )  # fmt: skip
     return FittedModel(spec, module.eval(), history)
 
 
@@ -150,7 +170,8 @@ def load(path: str | Path) -> FittedModel:
         FileNotFoundError: there is no model in this directory.
         OptionError: the files are of a format this version does not know.
     """
-    return FittedModel.read(path)
+    factors: Any = FittedFactors.read(path) if is_factors(path) else None
+    return factors or FittedModel.read(path)
 
 
 def simulate(name: Literal["paper"] = "paper", *, seed: int = 0, **sizes: int) -> AnnData:
@@ -207,8 +228,7 @@ def check_options(preset: str, options: dict[str, Any]) -> None:
     Raises:
         OptionError: an unknown preset or option, or an impossible value.
     """
-    get_preset(preset)
-    _split_options(preset, options, TrainingConfig())
+    _split_options(preset, options)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -228,9 +248,8 @@ def resolve_device(device: str) -> torch.device:
         ) from error
 
 
-def _split_options(
-    preset: str, options: dict[str, Any], training: TrainingConfig
-) -> tuple[Options, TrainingConfig]:
+def _split_options(preset: str, options: dict[str, Any]) -> tuple[Options, TrainingConfig]:
+    defaults = get_preset(preset)
     known = [f.name for f in fields(Options)] + list(_TRAINING_OPTIONS)
     if unknown := sorted(set(options) - set(known)):
         raise OptionError(
@@ -238,7 +257,25 @@ def _split_options(
         )
     of_training = {k: v for k, v in options.items() if k in _TRAINING_OPTIONS}
     of_model = {k: v for k, v in options.items() if k not in _TRAINING_OPTIONS}
-    return build_options(preset, of_model), replace(training, **of_training)
+    if "steps" in of_training and "max_epochs" not in of_training:
+        of_training["max_epochs"] = None  # a preset's own length gives way
+    return build_options(preset, of_model), replace(defaults.training, **of_training)
+
+
+def _recipe(preset: str, options: Options, warm_start: str | None) -> str:
+    recipe = get_preset(preset).recipe
+    if warm_start == "auto":
+        return recipe
+    if warm_start is None:
+        return "plain" if recipe == "rotation" else recipe
+    if warm_start != "rotation":
+        raise OptionError(f"warm_start={warm_start!r} is not one of 'auto', 'rotation', None.")
+    if options.shift == "none" or options.posterior != "cells":
+        raise OptionError(
+            f"{preset!r} cannot start from a rotation: it needs shifts and an encoder that sees "
+            "the cells alone. Use warm_start=None."
+        )
+    return "rotation"
 
 
 def _hold_out(cells: CellStore, fraction: float, seed: int) -> tuple[CellStore, CellStore | None]:

@@ -20,16 +20,18 @@ from sparseshift.data.design import Design
 from sparseshift.errors import OptionError
 from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.evaluation.likelihood import cell_iwelbo
-from sparseshift.models.adaptation import adapted_prior
+from sparseshift.models.adaptation import adapted_prior, with_new_rows
 from sparseshift.models.vae import PerturbationVAE
+from sparseshift.presets import get_preset
 from sparseshift.screens.cells import read_perturbations, to_cells
 from sparseshift.specification import Specification
+from sparseshift.training.gradient_adaptation import adapted_by_gradient
 from sparseshift.training.history import History, Record
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,16 @@ class FittedModel:
         return pd.DataFrame(self.records.records)
 
     def latents(self, adata: AnnData) -> np.ndarray:
-        """Posterior means of z, (cells, latents) float32; perturbation labels are not needed.
+        """Posterior means of z, (cells, latents) float32.
+
+        Perturbation labels are needed only where the encoder sees the perturbation (sams_vae,
+        cpa_vae, conditional_vae).
 
         Raises:
             ScreenError: genes of the model are missing, or cells have no counts in them.
         """
-        return self._means(self._cells(adata, with_labels=False)[0]).cpu().numpy()
+        sees_labels = self.module.posterior_kind != "cells"
+        return self._means(self._cells(adata, with_labels=sees_labels)[0]).cpu().numpy()
 
     def inclusion_probability(self) -> pd.DataFrame:
         """How probably each perturbation shifts each latent, (perturbations, latents), in [0, 1].
@@ -99,18 +105,22 @@ class FittedModel:
             return self
         design = self.spec.design.extend(new)
         support, _ = self._cells(adata, design=design)
-        prior = adapted_prior(
-            self.module.prior,
-            self._means(support),
-            support,
-            len(self.spec.design.perturbations),
-        )
+        module = self._adapted(support)
         spec = replace(self.spec, design=design, adapted=True)
-        module = PerturbationVAE(
-            self.module.encoder, self.module.decoder, prior, len(self.spec.genes)
+        return FittedModel(spec, module.eval(), self.records)
+
+    def _adapted(self, support: CellStore) -> PerturbationVAE:
+        n_known = len(self.spec.design.perturbations)
+        how = get_preset(self.spec.preset).adaptation
+        if how == "closed_form":
+            mean = self._means(support)
+            return with_new_rows(
+                self.module, adapted_prior(self.module.prior, mean, support, n_known)
+            )
+        paper = {"learning_rate": 0.005, "training_mode": True} if how == "paper" else {}
+        return adapted_by_gradient(
+            self.module, support.whole(), n_known, seed=self.spec.seed, **paper
         )
-        module.log_inverse_dispersion = self.module.log_inverse_dispersion
-        return FittedModel(spec, module.to(support.device).eval(), self.records)
 
     def cell_iwelbo(self, adata: AnnData, n_particles: int, *, seed: int = 0) -> pd.Series:
         """Importance-weighted bound on log p(x | perturbation, total) of each cell, in nats.
@@ -249,13 +259,13 @@ class FittedModel:
             spec.batches,
             with_labels=with_labels,
         )
-        return cells.streamed_to(self.module.log_inverse_dispersion.device), labels
+        return cells.streamed_to(self.module.device), labels
 
     @torch.no_grad()
     def _means(self, cells: CellStore) -> Tensor:
-        means = self.module.log_inverse_dispersion.new_empty(cells.n_cells, self.spec.n_latents)
+        means = torch.empty(cells.n_cells, self.spec.n_latents, device=cells.device)
         for place, part in _chunks(means, cells):
-            place.copy_(self.module.encoder(part.counts)[0])
+            place.copy_(self.module.posterior(part)[0])
         return means
 
     def _table(self, values: Tensor) -> pd.DataFrame:

@@ -6,9 +6,8 @@ from typing import Any
 import torch
 
 from sparseshift.data.design import Design
-from sparseshift.models.masks import FixedMask
-from sparseshift.models.presets import Options, build_model
-from sparseshift.models.priors import ShiftPrior
+from sparseshift.models.build import build_model
+from sparseshift.models.options import Options
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.screens.columns import Columns
 from sparseshift.training.config import TrainingConfig
@@ -20,6 +19,7 @@ class Specification:
 
     Attributes:
         preset: its name.
+        recipe: how it was trained (`training.recipes`).
         options: of the model.
         training: settings it was trained with.
         columns: of the screen it was trained on.
@@ -33,6 +33,7 @@ class Specification:
     """
 
     preset: str
+    recipe: str
     options: Options
     training: TrainingConfig
     columns: Columns
@@ -47,7 +48,6 @@ class Specification:
     def build(self) -> PerturbationVAE:
         """A model of this shape with fresh weights."""
         module = build_model(
-            self.preset,
             self.options,
             self.design,
             n_genes=len(self.genes),
@@ -55,9 +55,9 @@ class Specification:
             n_latents=self.n_latents,
             seed=self.seed,
         )
-        if self.adapted and isinstance(module.prior, ShiftPrior):
-            shape = (len(self.design.perturbations), self.n_latents)
-            module.prior = ShiftPrior(torch.zeros(shape), FixedMask(torch.zeros(shape)))
+        if self.adapted:
+            none = torch.zeros(0, self.n_latents)
+            module.prior = module.prior.extended(none)
         return module
 
     @classmethod

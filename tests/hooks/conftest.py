@@ -116,6 +116,13 @@ def run_kedro(
         return Outcome(project, process.returncode, log.read(), process.pid)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """A background job of a shell ignores SIGINT, and so would every process started here."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def kedro() -> Callable[..., Outcome]:
     """A function that runs `kedro run` in a project and waits."""

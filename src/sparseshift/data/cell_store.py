@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,6 +77,16 @@ class CellStore:
     def chunks(self, size: int) -> Iterator[Cells]:
         """All cells in order, at most `size` at a time."""
         return chunks(self, size)
+
+    def whole(self) -> Cells:
+        """All cells as one batch, for where they are few."""
+        return self.take(torch.arange(self.n_cells, device=self.device))
+
+    def arrays(self) -> Iterator[np.ndarray]:
+        """All that is held, in an order that does not change; on disk or in memory is the same."""
+        held = [*self.counts.tensors().values(), self.label, self.batch, self.design]
+        index = [] if self.index is None else [self.index]
+        return (part.cpu().numpy() for part in [*held, *index])
 
     def to(self, device: torch.device | str) -> "CellStore":
         """The same cells with everything, counts too, on another device."""

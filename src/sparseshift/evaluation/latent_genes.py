@@ -2,7 +2,9 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from sparseshift.data.cells import Cells
 from sparseshift.models.vae import PerturbationVAE
 
 
@@ -18,14 +20,22 @@ def log2_fold_changes(model: PerturbationVAE, start: np.ndarray, step: float = 1
     Returns:
         (latents, genes): averaged over cells and over the model's batches.
     """
-    device = model.log_inverse_dispersion.device
-    z = torch.as_tensor(start, dtype=torch.float32, device=device)
-    changes = torch.zeros(z.shape[1], model.log_inverse_dispersion.shape[0], device=device)
-    for code in range(model.decoder.n_batches):
-        batch = torch.full((len(z),), code, dtype=torch.int64, device=device)
-        base = model.decoder(z, batch)
+    z = torch.as_tensor(start, dtype=torch.float32, device=model.device)
+    changes = torch.zeros(z.shape[1], model.decoder.scores.out_features, device=model.device)
+    for code in range(model.n_batches):
+        batch = torch.full((len(z),), code, dtype=torch.int64, device=model.device)
+        base = _log_expression(model, z, batch)
         for latent in range(z.shape[1]):
             moved = z.clone()
             moved[:, latent] += step
-            changes[latent] += (model.decoder(moved, batch) - base).mean(0)
-    return (changes / (model.decoder.n_batches * np.log(2.0))).cpu().numpy()
+            changes[latent] += (_log_expression(model, moved, batch) - base).mean(0)
+    return (changes / (model.n_batches * np.log(2.0))).cpu().numpy()
+
+
+def _log_expression(model: PerturbationVAE, z: Tensor, batch: Tensor) -> Tensor:
+    """Of unperturbed cells, where the decoder sees the perturbation."""
+    n_genes = model.decoder.scores.out_features
+    control = torch.zeros_like(batch)
+    design = z.new_zeros(1, model.prior.effect().shape[0])
+    cells = Cells(z.new_zeros(0, n_genes), control, batch, design)
+    return model.likelihood.log_expression(model.decoder(z, model.covariates(cells)))

@@ -12,7 +12,14 @@ _ELEMENTS = 8_000_000  # floats of decoder output held at once: 32 MB
 
 
 @torch.no_grad()
-def cell_iwelbo(model: PerturbationVAE, cells: CellSource, n_particles: int, seed: int) -> Tensor:
+def cell_iwelbo(
+    model: PerturbationVAE,
+    cells: CellSource,
+    n_particles: int,
+    seed: int,
+    *,
+    graph: str = "soft",
+) -> Tensor:
     """IWELBO of each cell with `n_particles`, (cells,), nats.
 
     Raises:
@@ -29,7 +36,7 @@ def cell_iwelbo(model: PerturbationVAE, cells: CellSource, n_particles: int, see
     for place, batch in zip(bounds.split(cells_at_once), cells.chunks(cells_at_once), strict=True):
         at_once = max(1, _ELEMENTS // (n_genes * batch.n_cells))
         chunks = [
-            model.log_weights(batch, min(at_once, n_particles - done), generator)
+            model.log_weights(batch, min(at_once, n_particles - done), generator, graph=graph)
             for done in range(0, n_particles, at_once)
         ]
         place.copy_(iwelbo(torch.cat(chunks)))

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from sparseshift.data.cells import CellSource
-from sparseshift.models.masks import FixedMask
-from sparseshift.models.priors import LatentPrior, ShiftPrior, StandardNormalPrior
-from sparseshift.probability.masked_shift import shift_moments
+from sparseshift.models.priors import LatentPrior, StandardNormalPrior
+from sparseshift.models.vae import PerturbationVAE
 
 
 @torch.no_grad()
@@ -35,16 +34,15 @@ def adapted_prior(
         nothing to adapt: it only grows.
     """
     n_latents = posterior_mean.shape[1]
-    n_rows = support.design.shape[1]
     if isinstance(prior, StandardNormalPrior):
-        return StandardNormalPrior(n_rows, n_latents).to(posterior_mean.device)
-    inclusion, effect = prior.inclusion_probability(), prior.effect()
+        n_new = support.design.shape[1] - n_known
+        return prior.extended(posterior_mean.new_zeros(n_new, n_latents))
     n_labels = support.design.shape[0]
     size = torch.bincount(support.label, minlength=n_labels).to(posterior_mean.dtype)
     total = posterior_mean.new_zeros(n_labels, n_latents).index_add(
         0, support.label, posterior_mean
     )
-    known_shift, _ = shift_moments(support.design[:, :n_known], inclusion, effect)
+    known_shift = prior.expected_shift(support.design[:, :n_known])
     seen = size > 0
     residual = total[seen] / size[seen, None] - known_shift[seen]
     weight = size[seen].sqrt().unsqueeze(1)
@@ -52,6 +50,21 @@ def adapted_prior(
     # gelsd: minimum norm also without full rank (two new parts seen only together)
     solution = torch.linalg.lstsq(
         (weight * new_design).double().cpu(), (weight * residual).double().cpu(), driver="gelsd"
-    ).solution.to(effect)
-    ones = torch.ones_like(solution)
-    return ShiftPrior(torch.cat([effect, solution]), FixedMask(torch.cat([inclusion, ones])))
+    ).solution
+    return prior.extended(solution.to(posterior_mean))
+
+
+def with_new_rows(
+    model: PerturbationVAE, prior: LatentPrior, embedding: Tensor | None = None
+) -> PerturbationVAE:
+    """The same networks and likelihood, shared, around another prior (and embedding)."""
+    return PerturbationVAE(
+        model.encoder,
+        model.decoder,
+        prior,
+        model.likelihood,
+        n_batches=model.n_batches,
+        posterior=model.posterior_kind,
+        embedding=embedding,
+        beta=model.beta,
+    ).to(model.device)

@@ -1,10 +1,12 @@
-"""Which latents a perturbation may shift: masks over (perturbations, latents), and their cost."""
+"""Which latents a perturbation may shift: masks over (perturbations, latents)."""
 
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from sparseshift.models.mask_priors import MaskPrior, NoPrior
+from sparseshift.probability.bernoulli import straight_through
 
 
 class Mask(nn.Module):
@@ -14,8 +16,17 @@ class Mask(nn.Module):
         """q, (perturbations, latents), in [0, 1]."""
         raise NotImplementedError
 
-    def penalty(self) -> Tensor:
-        """What the mask costs, in nats for the whole screen, scalar."""
+    def sample(self, uniform: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Masks of 0 and 1, shaped as `uniform`, with a gradient where q has one.
+
+        Args:
+            uniform: in (0, 1), (..., perturbations or rows, latents).
+            rows: perturbation of each row of `uniform`, (...,); None: all, in order.
+        """
+        raise NotImplementedError
+
+    def cost(self, n_cells: int) -> Tensor:
+        """What the mask costs, in nats for a screen of so many cells, scalar."""
         raise NotImplementedError
 
 
@@ -30,36 +41,49 @@ class FixedMask(Mask):
         """q, (perturbations, latents)."""
         return cast(Tensor, self.inclusion)
 
-    def penalty(self) -> Tensor:
+    def sample(self, uniform: Tensor, rows: Tensor | None = None) -> Tensor:
+        """1 where uniform < q."""
+        inclusion = self.inclusion_probability()
+        chosen = inclusion if rows is None else inclusion[rows]
+        return (uniform < chosen).to(uniform.dtype)
+
+    def cost(self, n_cells: int) -> Tensor:
         """Zero."""
-        return torch.zeros((), device=self.inclusion_probability().device)
+        del n_cells
+        return self.inclusion_probability().new_zeros(())
 
 
-class BetaMask(Mask):
-    """Learnt inclusion probabilities q = sigmoid(logit) under a Beta(1, alpha) prior.
-
-    The penalty is the negative log prior without its constant, -(alpha - 1) log(1 - q) =
-    (alpha - 1) softplus(logit), summed over all entries (Lopez et al. 2023). Written so, its
-    gradient stays finite where Beta.log_prob(sigmoid(logit)) gives NaN (logits from 17 up).
+class BernoulliMask(Mask):
+    """Learnt inclusion probabilities q = sigmoid(logit).
 
     Args:
-        n_perturbations: rows.
-        n_latents: columns.
-        alpha: second parameter of the Beta prior; 1 costs nothing, larger is sparser.
-        initial_logit: where all logits start.
+        logit: starting values, (perturbations, latents).
+        prior: what q costs.
+        temperature: of the straight-through draw.
     """
 
-    def __init__(
-        self, n_perturbations: int, n_latents: int, alpha: float, initial_logit: float
-    ) -> None:
+    def __init__(self, logit: Tensor, prior: MaskPrior, temperature: float = 1.0) -> None:
         super().__init__()
-        self.alpha = alpha
-        self.logit = nn.Parameter(torch.full((n_perturbations, n_latents), float(initial_logit)))
+        self.logit = nn.Parameter(logit)
+        self.prior = prior
+        self.temperature = temperature
 
     def inclusion_probability(self) -> Tensor:
         """q, (perturbations, latents)."""
         return self.logit.sigmoid()
 
-    def penalty(self) -> Tensor:
-        """(alpha - 1) * sum of softplus(logit), nats."""
-        return (self.alpha - 1.0) * F.softplus(self.logit).sum()
+    def sample(self, uniform: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Straight-through draws."""
+        logit = self.logit if rows is None else self.logit[rows]
+        return straight_through(logit, uniform, self.temperature)
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Fixes the graph at q > 1/2: it no longer costs anything, and training leaves it alone."""
+        self.logit.copy_(torch.where(self.logit > 0.0, 30.0, -30.0))
+        self.logit.requires_grad_(False)
+        self.prior = NoPrior()
+
+    def cost(self, n_cells: int) -> Tensor:
+        """That of the prior, nats."""
+        return self.prior.cost(self.logit, n_cells)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 NORMALISATIONS = ("layer", "batch", "none")
 
@@ -43,9 +42,14 @@ class Hidden(nn.Module):
 
 
 class Encoder(nn.Module):
-    """q(z | x) = N(mean(x), diag(std(x)^2)), from log(1 + counts).
+    """q(z | x, given) = N(mean, diag(std^2)), from log(1 + counts) and what else is given.
 
-    It sees neither perturbation nor batch, so that it works for perturbations it never met.
+    By default nothing else is: it sees neither perturbation nor batch, so that it works for
+    perturbations it never met.
+
+    Args:
+        hidden: takes genes + n_given columns.
+        n_latents: dimensions of z.
     """
 
     def __init__(self, hidden: Hidden, n_latents: int) -> None:
@@ -54,30 +58,30 @@ class Encoder(nn.Module):
         self.mean = nn.Linear(hidden.n_out, n_latents)
         self.log_variance = nn.Linear(hidden.n_out, n_latents)
 
-    def forward(self, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """(cells, genes) to mean and standard deviation, each (cells, latents)."""
-        h = self.hidden(counts.log1p())
+    def forward(self, counts: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Counts (cells, genes), given (cells, n_given) to mean and std, each (cells, latents)."""
+        x = counts.log1p()
+        h = self.hidden(x if given is None else torch.cat([x, given], dim=-1))
         # clamped far outside what data reach: keeps exp finite while early steps are wild
         return self.mean(h), (0.5 * self.log_variance(h).clamp(-14.0, 6.0)).exp()
 
 
 class Decoder(nn.Module):
-    """log rho(z, batch): log proportions of the genes, summing to one over genes.
+    """Scores of genes from z and covariates; the likelihood says what scores mean.
 
-    The batch enters the first layer as one-hot columns beside z.
+    Args:
+        hidden: takes n_latents + n_covariates columns, in this order.
+        n_genes: genes.
     """
 
-    def __init__(self, hidden: Hidden, n_batches: int, n_genes: int) -> None:
+    def __init__(self, hidden: Hidden, n_genes: int) -> None:
         super().__init__()
         self.hidden = hidden
-        self.n_batches = n_batches
-        self.log_scale = nn.Linear(hidden.n_out, n_genes)
+        self.scores = nn.Linear(hidden.n_out, n_genes)
 
-    def forward(self, z: Tensor, batch: Tensor) -> Tensor:
-        """Z (..., cells, latents), batch (cells,) to log proportions (..., cells, genes)."""
-        if self.n_batches > 1:
-            one_hot = F.one_hot(batch, self.n_batches).to(z.dtype)
-            z = torch.cat([z, one_hot.expand(*z.shape[:-1], -1)], dim=-1)
+    def forward(self, z: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Z (..., cells, latents), covariates (cells, n_covariates) to (..., cells, genes)."""
+        if covariates is not None:
+            z = torch.cat([z, covariates.expand(*z.shape[:-1], -1)], dim=-1)
         flat = self.hidden(z.reshape(-1, z.shape[-1]))
-        scale = self.log_scale(flat).log_softmax(-1)
-        return scale.reshape(*z.shape[:-1], -1)
+        return self.scores(flat).reshape(*z.shape[:-1], -1)

@@ -1,42 +1,93 @@
-"""p(z | perturbation): the latent prior is what tells the models of the family apart.
+"""p(z | perturbation): the latent prior is what tells most models of the family apart.
 
 | model | prior | mask |
 |---|---|---|
 | VAE | N(0, I) | - |
 | iVAE (Khemakhem et al. 2020) | N(D e, I) | all ones |
-| sVAE+ (Lopez et al. 2023) | N(D (m * e), I) | m ~ Bernoulli(q), q under Beta(1, alpha) |
+| sVAE (Lachapelle et al. 2022), sVAE+ (Lopez et al. 2023) | N(D (m * e), I) | m ~ Bernoulli(q) |
+| SAMS-VAE (Bereket & Karaletsos 2023) | the same, e with a posterior | the same |
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sparseshift.models.masks import Mask
-from sparseshift.probability.masked_shift import SubsetMixture, shift_moments, subset_mixture
+from sparseshift.data.cells import Cells
+from sparseshift.models.effects import NormalEffect, PointEffect
+from sparseshift.models.masks import FixedMask, Mask
+from sparseshift.probability.masked_shift import (
+    SubsetMixture,
+    members,
+    shift_moments,
+    subset_mixture,
+)
+
+MASK_DRAWS = ("marginal", "per_batch", "per_cell")
+
+
+class Shift(NamedTuple):
+    """The mean of z of each cell: known up to a variance that is left to be averaged over.
+
+    Attributes:
+        mean: (..., cells, latents).
+        variance: (cells, latents), over masks and effects; None: the shift is a draw.
+    """
+
+    mean: Tensor
+    variance: Tensor | None
+
+    def kl_divergence(self, mean: Tensor, std: Tensor) -> Tensor:
+        """KL(N(mean, std^2) || N(shift, I)), averaged over the shift, in nats, (cells,).
+
+        Exact for any distribution of the shift: the KL is quadratic in the prior's mean.
+        """
+        squared_distance = (mean - self.mean).square()
+        if self.variance is not None:
+            squared_distance = squared_distance + self.variance
+        return (0.5 * (squared_distance + std.square() - 1.0) - std.log()).sum(-1)
+
+
+class ShiftNoise(NamedTuple):
+    """What a draw of masks and effects needs; None where nothing is drawn.
+
+    Attributes:
+        mask: uniform, (perturbations, latents), or (cells, parts, latents) for masks per cell.
+        effect: standard normal, (perturbations, latents).
+    """
+
+    mask: Tensor | None = None
+    effect: Tensor | None = None
 
 
 class LatentPrior(nn.Module):
     """Abstract: a distribution over z with unit variance and a mean that the label shifts.
 
-    Everything is a function of `design`, (labels, perturbations): the rows of D that a set of
-    cells needs, so that combinations never seen in training need no rows of their own.
+    Everything is a function of the design of the cells, (labels, perturbations): the rows of D
+    that they need, so that combinations never seen in training need no rows of their own.
     """
 
-    def kl_divergence(self, mean: Tensor, std: Tensor, label: Tensor, design: Tensor) -> Tensor:
-        """KL(q(z | x) || p(z | label)), averaged over masks, in nats, (cells,).
+    def draw_noise(self, cells: Cells, generator: torch.Generator | None) -> ShiftNoise:
+        """What `shift` needs in training."""
+        del cells, generator
+        return ShiftNoise()
+
+    def shift(self, cells: Cells, noise: ShiftNoise) -> Shift:
+        """The shift of each cell, in training: a draw, or its moments."""
+        raise NotImplementedError
+
+    def expected_shift(self, design: Tensor) -> Tensor:
+        """D (q e), (labels, latents)."""
+        return shift_moments(design, self.inclusion_probability(), self.effect())[0]
+
+    def density(self, design: Tensor, *, graph: str = "soft") -> SubsetMixture:
+        """p(z | label) with masks and effects summed out, for every row of design.
 
         Args:
-            mean: of q, (cells, latents).
-            std: of q, (cells, latents).
-            label: row of design, (cells,).
             design: (labels, perturbations).
+            graph: "soft": each mask is on with its probability; "map": where that is above 1/2.
         """
-        shift, variance = shift_moments(design, self.inclusion_probability(), self.effect())
-        squared_distance = (mean - shift[label]).square() + variance[label]
-        return 0.5 * (squared_distance + std.square() - 1.0 - 2.0 * std.log()).sum(-1)
-
-    def density(self, design: Tensor) -> SubsetMixture:
-        """p(z | label) with the masks summed out, for every row of design."""
-        return subset_mixture(design, self.inclusion_probability(), self.effect())
+        raise NotImplementedError
 
     def effect(self) -> Tensor:
         """e, (perturbations, latents)."""
@@ -46,8 +97,16 @@ class LatentPrior(nn.Module):
         """q, (perturbations, latents)."""
         raise NotImplementedError
 
-    def penalty(self) -> Tensor:
-        """What the prior's parameters cost, in nats for the whole screen, scalar."""
+    def cost(self, n_cells: int) -> Tensor:
+        """What the prior's parameters cost, in nats for a screen of so many cells, scalar."""
+        raise NotImplementedError
+
+    def extended(self, rows: Tensor) -> "LatentPrior":
+        """This prior with rows for further perturbations, nothing shared, mask on.
+
+        Args:
+            rows: their effects, (new perturbations, latents).
+        """
         raise NotImplementedError
 
 
@@ -58,10 +117,15 @@ class StandardNormalPrior(LatentPrior):
         super().__init__()
         self.register_buffer("zeros", torch.zeros(n_perturbations, n_latents), persistent=False)
 
-    def kl_divergence(self, mean: Tensor, std: Tensor, label: Tensor, design: Tensor) -> Tensor:
-        """KL to the standard normal, in nats, (cells,)."""
-        del label, design
-        return 0.5 * (mean.square() + std.square() - 1.0 - 2.0 * std.log()).sum(-1)
+    def shift(self, cells: Cells, noise: ShiftNoise) -> Shift:
+        """Zero."""
+        del cells, noise
+        return Shift(self.effect().new_zeros(()), None)
+
+    def density(self, design: Tensor, *, graph: str = "soft") -> SubsetMixture:
+        """N(0, I) for every row."""
+        del graph
+        return subset_mixture(design[:, :0], self.effect()[:0], self.effect()[:0])
 
     def effect(self) -> Tensor:
         """Zeros, (perturbations, latents)."""
@@ -71,32 +135,96 @@ class StandardNormalPrior(LatentPrior):
         """Zeros, (perturbations, latents)."""
         return self.get_buffer("zeros")
 
-    def penalty(self) -> Tensor:
+    def cost(self, n_cells: int) -> Tensor:
         """Zero."""
-        return self.get_buffer("zeros").new_zeros(())
+        del n_cells
+        return self.effect().new_zeros(())
+
+    def extended(self, rows: Tensor) -> "StandardNormalPrior":
+        """More rows of zeros."""
+        n_rows, n_latents = self.effect().shape
+        return StandardNormalPrior(n_rows + len(rows), n_latents).to(rows)
 
 
 class ShiftPrior(LatentPrior):
-    """N(D (m * e), I): effects e as point estimates, behind a mask m.
+    """N(D (m * e), I): effects behind masks.
 
     Args:
-        effect: starting values, (perturbations, latents).
+        effect: over (perturbations, latents).
         mask: over (perturbations, latents).
+        draw: how training averages over masks and effects: "marginal", exactly (it needs an
+            encoder that does not see them); "per_batch", one draw for all cells; "per_cell",
+            masks drawn anew for each cell, as published.
     """
 
-    def __init__(self, effect: Tensor, mask: Mask) -> None:
+    def __init__(self, effect: PointEffect, mask: Mask, draw: str = "marginal") -> None:
         super().__init__()
-        self.effect_table = nn.Parameter(effect)
+        self.effects = effect
         self.mask = mask
+        self.draw = draw
+
+    def draw_noise(self, cells: Cells, generator: torch.Generator | None) -> ShiftNoise:
+        """Uniforms for masks, normals for effects."""
+        if self.draw == "marginal":
+            return ShiftNoise()
+        table = self.effects.mean()
+        kind = {"generator": generator, "dtype": table.dtype, "device": table.device}
+        if self.draw == "per_cell":
+            n_parts = members(cells.design)[0].shape[1]
+            uniform = torch.rand(cells.n_cells, n_parts, table.shape[1], **kind)
+        else:
+            uniform = torch.rand(table.shape, **kind)
+        return ShiftNoise(uniform, torch.randn(table.shape, **kind))
+
+    def shift(self, cells: Cells, noise: ShiftNoise) -> Shift:
+        """Moments or draws, by `draw`."""
+        if noise.mask is None or noise.effect is None:
+            mean, variance = shift_moments(
+                cells.design,
+                self.inclusion_probability(),
+                self.effects.mean(),
+                self.effects.variance(),
+            )
+            return Shift(mean[cells.label], variance[cells.label])
+        effect = self.effects.sample(noise.effect)
+        if self.draw == "per_cell":
+            dose, member = members(cells.design)
+            rows = member[cells.label]
+            parts = dose[cells.label].unsqueeze(-1) * effect[rows]
+            return Shift((parts * self.mask.sample(noise.mask, rows)).sum(1), None)
+        return Shift((cells.design @ (self.mask.sample(noise.mask) * effect))[cells.label], None)
+
+    def density(self, design: Tensor, *, graph: str = "soft") -> SubsetMixture:
+        """The mixture over masks, effects integrated out."""
+        inclusion = self.inclusion_probability()
+        if graph == "map":
+            inclusion = (inclusion > 0.5).to(inclusion.dtype)
+        return subset_mixture(design, inclusion, self.effects.mean(), self.effects.variance())
 
     def effect(self) -> Tensor:
-        """e, (perturbations, latents)."""
-        return self.effect_table
+        """e, or its posterior mean, (perturbations, latents)."""
+        return self.effects.mean()
 
     def inclusion_probability(self) -> Tensor:
         """Q of the mask, (perturbations, latents)."""
         return self.mask.inclusion_probability()
 
-    def penalty(self) -> Tensor:
-        """That of the mask, nats."""
-        return self.mask.penalty()
+    def cost(self, n_cells: int) -> Tensor:
+        """Of masks and effects, nats."""
+        return self.mask.cost(n_cells) + self.effects.cost()
+
+    def extended(self, rows: Tensor) -> "ShiftPrior":
+        """New rows with mask 1; the masks of all rows are fixed."""
+        table = torch.cat([self.effects.mean().detach(), rows])
+        inclusion = self.inclusion_probability().detach()
+        mask = FixedMask(torch.cat([inclusion, torch.ones_like(rows)]))
+        if isinstance(self.effects, NormalEffect):
+            # as sure of new effects as of the known ones, in the median
+            log_std = self.effects.log_std.detach()
+            new = log_std.median(0).values.expand_as(rows) if len(log_std) else rows - 2.0
+            effect: PointEffect = NormalEffect(
+                table, torch.cat([log_std, new]), self.effects.scale
+            )
+        else:
+            effect = PointEffect(table)
+        return ShiftPrior(effect, mask, self.draw)

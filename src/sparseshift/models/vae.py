@@ -1,90 +1,209 @@
-"""The one VAE of the project: encoder, decoder, negative binomial, and a latent prior.
+"""The one VAE of the project: encoder, decoder, likelihood, and a latent prior.
 
-z_n | a_n ~ prior,  rho_n = softmax(decoder(z_n, batch_n)),
-x_ng | z_n ~ NB(l_n rho_ng, theta_g),  l_n = observed total of cell n.
+z_n | a_n ~ prior,  scores_n = decoder(z_n, batch_n),  x_n | z_n ~ likelihood(scores_n, total_n).
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sparseshift.data.cells import Cells
+from sparseshift.models.likelihoods import Likelihood
 from sparseshift.models.networks import Decoder, Encoder
-from sparseshift.models.priors import LatentPrior
-from sparseshift.probability import negative_binomial
+from sparseshift.models.priors import LatentPrior, ShiftNoise
 from sparseshift.probability.bounds import ElboTerms
 
 _LOG_2PI = 1.8378770664093453
 
+POSTERIORS = ("cells", "basal", "conditional")
+
+
+class Noise(NamedTuple):
+    """All that is random in one evaluation of the ELBO.
+
+    Attributes:
+        latent: standard normal, (cells, latents).
+        shift: for the draws of masks and effects, if the prior makes any.
+    """
+
+    latent: Tensor
+    shift: ShiftNoise = ShiftNoise()
+
 
 class PerturbationVAE(nn.Module):
-    """A VAE of counts whose latent prior depends on the perturbation.
+    """A VAE of cells whose latent prior depends on the perturbation.
 
     Args:
-        encoder: q(z | x).
-        decoder: log proportions from z and batch.
+        encoder: of the cells' counts and what else it is given.
+        decoder: scores from z and covariates.
         prior: p(z | perturbation).
-        n_genes: genes.
+        likelihood: p(x | scores).
+        n_batches: one-hot columns of the decoder's covariates, if there are several.
+        posterior: what the encoder sees. "cells": q(z | x). "basal": q(z | x, shift), the encoder
+            gives z less the shift (SAMS-VAE). "conditional": encoder and decoder see `embedding`.
+        embedding: (perturbations, columns), of "conditional".
+        beta: weight of the KL terms in training.
     """
 
     def __init__(
-        self, encoder: Encoder, decoder: Decoder, prior: LatentPrior, n_genes: int
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        prior: LatentPrior,
+        likelihood: Likelihood,
+        *,
+        n_batches: int = 1,
+        posterior: str = "cells",
+        embedding: Tensor | None = None,
+        beta: float = 1.0,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.prior = prior
-        self.log_inverse_dispersion = nn.Parameter(torch.zeros(n_genes))
+        self.likelihood = likelihood
+        self.n_batches = n_batches
+        self.posterior_kind = posterior
+        self.embedding = None if embedding is None else nn.Parameter(embedding)
+        self.beta = beta
 
-    def elbo_terms(self, cells: Cells, noise: Tensor) -> ElboTerms:
+    @property
+    def n_latents(self) -> int:
+        """Dimensions of z."""
+        return self.encoder.mean.out_features
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder.mean.weight.device
+
+    def draw_noise(self, cells: Cells, generator: torch.Generator | None = None) -> Noise:
+        """What one evaluation of the ELBO of these cells needs."""
+        weight = self.encoder.mean.weight
+        latent = torch.randn(
+            cells.n_cells,
+            self.n_latents,
+            generator=generator,
+            dtype=weight.dtype,
+            device=weight.device,
+        )
+        return Noise(latent, self.prior.draw_noise(cells, generator))
+
+    def posterior(self, cells: Cells, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of q(z | x, ...), each (cells, latents).
+
+        Args:
+            cells: the cells; their labels matter only where the encoder sees the perturbation.
+            shift: for "basal", (cells, latents); None: the expected one.
+        """
+        if self.posterior_kind == "cells":
+            return self.encoder(cells.counts)
+        if self.posterior_kind == "conditional":
+            return self.encoder(cells.counts, self._embedded(cells))
+        if shift is None:
+            shift = self.prior.expected_shift(cells.design)[cells.label]
+        basal, std = self.encoder(cells.counts, shift)
+        return basal + shift, std
+
+    def elbo_terms(self, cells: Cells, noise: Noise, n_training_cells: int = 1) -> ElboTerms:
         """The terms of the ELBO with one reparametrised draw a cell, in nats.
 
-        The reconstruction leaves out -log(x!), which is constant (see `negative_binomial.log_factorials`).
+        The reconstruction leaves out what depends on the data alone (`Likelihood.constant`).
 
         Args:
             cells: a batch of n cells.
-            noise: standard normal, (n, latents).
+            noise: `draw_noise` of them.
+            n_training_cells: cells of the screen; only the published l1 penalty asks for it.
         """
-        mean, std = self.encoder(cells.counts)
-        log_likelihood = self._log_likelihood(mean + std * noise, cells)
-        kl_latent = self.prior.kl_divergence(mean, std, cells.label, cells.design)
-        return ElboTerms(log_likelihood, kl_latent, self.prior.penalty())
+        shift = self.prior.shift(cells, noise.shift)
+        mean, std = self.posterior(cells, shift.mean)
+        scores = self.decoder(mean + std * noise.latent, self.covariates(cells))
+        return ElboTerms(
+            self.likelihood.log_prob(cells.counts, scores),
+            shift.kl_divergence(mean, std),
+            self.prior.cost(n_training_cells),
+        )
 
     def log_weights(
-        self, cells: Cells, n_particles: int, generator: torch.Generator | None = None
+        self,
+        cells: Cells,
+        n_particles: int,
+        generator: torch.Generator | None = None,
+        *,
+        graph: str = "soft",
     ) -> Tensor:
         """Log importance weights log p(x | z) p(z | a) / q(z | x), z ~ q, the mask summed out.
+
+        Where the encoder sees the shift, masks and effects are drawn for each particle instead,
+        and the average over particles is over them, too.
 
         Args:
             cells: n cells.
             n_particles: draws a cell.
             generator: of the draws.
+            graph: "soft", or "map" for masks on where their probability is above 1/2.
 
         Returns:
             (particles, n), nats; with all constants, so that exp of it averages to p(x | a).
         """
-        mean, std = self.encoder(cells.counts)
+        if self.posterior_kind == "basal":
+            repeated = _repeat(cells, n_particles)
+            density = self.prior.density(cells.design, graph=graph)
+            shift = density.sample_shift(repeated.label, generator)
+            mean, std = self.posterior(repeated, shift)
+            particles = (n_particles, cells.n_cells, self.n_latents)
+            shift, mean, std = (part.reshape(particles) for part in (shift, mean, std))
+        else:
+            mean, std = self.posterior(cells)
         noise = torch.randn(
-            n_particles, *mean.shape, generator=generator, dtype=mean.dtype, device=mean.device
+            n_particles,
+            *mean.shape[-2:],
+            generator=generator,
+            dtype=mean.dtype,
+            device=mean.device,
         )
         z = mean + std * noise
         log_q = -0.5 * (noise.square() + _LOG_2PI).sum(-1) - std.log().sum(-1)
-        log_prior = self.prior.density(cells.design).log_density(z, cells.label)
-        log_x = self._log_likelihood(z, cells) - negative_binomial.log_factorials(cells.counts)
-        return log_x + log_prior - log_q
+        if self.posterior_kind == "basal":
+            log_prior = -0.5 * ((z - shift).square() + _LOG_2PI).sum(-1)
+        else:
+            density = self.prior.density(cells.design, graph=graph)
+            log_prior = density.log_density(z, cells.label)
+        log_x = self.likelihood.log_prob(cells.counts, self.decoder(z, self.covariates(cells)))
+        return log_x + self.likelihood.constant(cells.counts) + log_prior - log_q
 
     def sample(self, cells: Cells, generator: torch.Generator | None = None) -> Tensor:
-        """Counts of new cells with the labels, batches and totals of these, (n, genes).
+        """New cells with the labels, batches and totals of these, (n, genes).
 
         z comes from the prior of the label, not from the cells' counts, of which only the total
         is used.
         """
         z = self.prior.density(cells.design).sample(cells.label, generator)
-        log_library = cells.counts.sum(-1, keepdim=True).log()
-        log_mean = log_library + self.decoder(z, cells.batch)
-        return negative_binomial.sample(log_mean, self.log_inverse_dispersion, generator)
+        scores = self.decoder(z, self.covariates(cells))
+        return self.likelihood.sample(scores, cells.counts.sum(-1, keepdim=True), generator)
 
-    def _log_likelihood(self, z: Tensor, cells: Cells) -> Tensor:
-        log_library = cells.counts.sum(-1, keepdim=True).log()
-        log_mean = log_library + self.decoder(z, cells.batch)
-        rate = negative_binomial.rate_term(cells.counts, log_mean, self.log_inverse_dispersion)
-        return rate + negative_binomial.count_term(cells.counts, self.log_inverse_dispersion)
+    def covariates(self, cells: Cells) -> Tensor | None:
+        """What the decoder sees beside z, (cells, columns): batch, and the embedding if any."""
+        columns = []
+        if self.n_batches > 1:
+            one_hot = F.one_hot(cells.batch, self.n_batches)
+            columns.append(one_hot.to(self.encoder.mean.weight.dtype))
+        if self.embedding is not None:
+            columns.append(self._embedded(cells))
+        return torch.cat(columns, dim=-1) if columns else None
+
+    def _embedded(self, cells: Cells) -> Tensor:
+        if self.embedding is None:
+            raise RuntimeError("A conditional model has lost its embedding.")
+        return (cells.design @ self.embedding)[cells.label]
+
+
+def _repeat(cells: Cells, times: int) -> Cells:
+    return Cells(
+        cells.counts.repeat(times, 1),
+        cells.label.repeat(times),
+        cells.batch.repeat(times),
+        cells.design,
+    )

@@ -20,32 +20,39 @@ from sparseshift.errors import OptionError
 MAX_COMBINATION = 8  # 2**8 mixture components a latent; screens have two or three
 
 
-def shift_moments(design: Tensor, inclusion: Tensor, effect: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each label's shift over the masks.
+def shift_moments(
+    design: Tensor, inclusion: Tensor, effect: Tensor, effect_variance: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each label's shift over the masks, and over uncertain effects.
 
     Args:
         design: (labels, perturbations), how often each perturbation is in the label.
         inclusion: (perturbations, latents), q in [0, 1].
-        effect: (perturbations, latents).
+        effect: (perturbations, latents), mean e.
+        effect_variance: (perturbations, latents), s^2; None: the effects are known.
 
     Returns:
-        D (q e) and D^2 (e^2 q (1 - q)), each (labels, latents).
+        D (q e) and D^2 (q (e^2 + s^2) - q^2 e^2), each (labels, latents).
     """
     mean = design @ (inclusion * effect)
-    variance = design.square() @ (effect.square() * inclusion * (1.0 - inclusion))
-    return mean, variance
+    spread = effect.square() * inclusion * (1.0 - inclusion)
+    if effect_variance is not None:
+        spread = spread + inclusion * effect_variance
+    return mean, design.square() @ spread
 
 
 class SubsetMixture(NamedTuple):
-    """For each label and latent a mixture of unit normals over which masks are on.
+    """For each label and latent a mixture of normals over which masks are on.
 
     Attributes:
         means: (labels, components, latents).
         log_weights: (labels, components, latents), -inf where a component cannot occur.
+        variances: (labels, components, latents); None: all 1.
     """
 
     means: Tensor
     log_weights: Tensor
+    variances: Tensor | None = None
 
     def log_density(self, z: Tensor, label: Tensor) -> Tensor:
         """Log density in nats of z, (particles, cells, latents), given label (cells,).
@@ -54,14 +61,27 @@ class SubsetMixture(NamedTuple):
             (particles, cells): summed over latents.
         """
         means, log_weights = self.means[label], self.log_weights[label]
+        if self.variances is None:
+            half_precision = means.new_full((1, means.shape[1], 1), 0.5)
+        else:
+            half_precision = 0.5 / self.variances[label]
+            log_weights = log_weights - 0.5 * self.variances[label].log()
         components = [
-            log_weights[:, c] - 0.5 * (z - means[:, c]).square() for c in range(means.shape[1])
+            log_weights[:, c] - half_precision[:, c] * (z - means[:, c]).square()
+            for c in range(means.shape[1])
         ]
         mixture = components[0] if len(components) == 1 else _logsumexp(components)
         return mixture.sum(-1) - 0.5 * z.shape[-1] * _LOG_2PI
 
     def sample(self, label: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draws z of shape (cells, latents) given label (cells,)."""
+        return self._draw(label, generator, within=1.0)
+
+    def sample_shift(self, label: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draws of the mean of z alone, (cells, latents): masks and uncertain effects."""
+        return self._draw(label, generator, within=0.0)
+
+    def _draw(self, label: Tensor, generator: torch.Generator | None, within: float) -> Tensor:
         means, weights = self.means[label], self.log_weights[label].exp()
         n_cells, n_components, n_latents = means.shape
         flat = weights.transpose(1, 2).reshape(-1, n_components)
@@ -69,7 +89,11 @@ class SubsetMixture(NamedTuple):
         noise = torch.randn(
             n_cells, n_latents, generator=generator, dtype=means.dtype, device=means.device
         )
-        return means.gather(1, chosen).squeeze(1) + noise
+        variance = means.new_full((), within)
+        if self.variances is not None:
+            beyond = self.variances[label].gather(1, chosen).squeeze(1) - 1.0
+            variance = within + beyond.clamp(min=0.0)
+        return means.gather(1, chosen).squeeze(1) + variance.sqrt() * noise
 
 
 _LOG_2PI = 1.8378770664093453
@@ -82,13 +106,12 @@ def _logsumexp(terms: list[Tensor]) -> Tensor:
     return total
 
 
-def subset_mixture(design: Tensor, inclusion: Tensor, effect: Tensor) -> SubsetMixture:
-    """The mixture over the 2^k subsets of each label's k perturbations.
+def members(design: Tensor) -> tuple[Tensor, Tensor]:
+    """The perturbations of each label, those it has first.
 
-    Args:
-        design: (labels, perturbations), non-negative.
-        inclusion: (perturbations, latents).
-        effect: (perturbations, latents).
+    Returns:
+        Dose and index of each, (labels, parts): as many parts as the largest label has; smaller
+        labels are padded with parts of dose 0.
 
     Raises:
         OptionError: a label combines more than 8 perturbations.
@@ -99,16 +122,39 @@ def subset_mixture(design: Tensor, inclusion: Tensor, effect: Tensor) -> SubsetM
             f"A label combines {order} perturbations; the mask can be summed out for at most "
             f"{MAX_COMBINATION}. Split the label or drop its cells."
         )
-    # the label's perturbations first; labels with fewer than `order` are padded with dose 0
     dose, member = torch.sort(design, dim=1, descending=True, stable=True)
-    dose, member = dose[:, :order], member[:, :order]
+    return dose[:, :order], member[:, :order]
+
+
+def subset_mixture(
+    design: Tensor, inclusion: Tensor, effect: Tensor, effect_variance: Tensor | None = None
+) -> SubsetMixture:
+    """The mixture over the 2^k subsets of each label's k perturbations.
+
+    Args:
+        design: (labels, perturbations), non-negative.
+        inclusion: (perturbations, latents).
+        effect: (perturbations, latents), mean.
+        effect_variance: (perturbations, latents); None: the effects are known.
+
+    Raises:
+        OptionError: a label combines more than 8 perturbations.
+    """
+    dose, member = members(design)
     on, shift = inclusion[member], dose.unsqueeze(-1) * effect[member]
     on = torch.where(dose.unsqueeze(-1) > 0, on, torch.zeros_like(on))
-    means, log_weights = [], []
-    for subset in product((True, False), repeat=order):
+    spread = None if effect_variance is None else dose.unsqueeze(-1) ** 2 * effect_variance[member]
+    means, log_weights, variances = [], [], []
+    for subset in product((True, False), repeat=dose.shape[1]):
         chosen = torch.tensor(subset, dtype=torch.bool, device=design.device).reshape(1, -1, 1)
         means.append((shift * chosen).sum(1))
         log_weights.append(torch.where(chosen, on, 1.0 - on).log().sum(1))
-    mixture = SubsetMixture(torch.stack(means, 1), torch.stack(log_weights, 1))
-    possible = (mixture.log_weights > -torch.inf).flatten(2).any(-1).any(0)
-    return SubsetMixture(mixture.means[:, possible], mixture.log_weights[:, possible])
+        if spread is not None:
+            variances.append(1.0 + (spread * chosen).sum(1))
+    weights = torch.stack(log_weights, 1)
+    possible = (weights > -torch.inf).flatten(2).any(-1).any(0)
+    return SubsetMixture(
+        torch.stack(means, 1)[:, possible],
+        weights[:, possible],
+        torch.stack(variances, 1)[:, possible] if variances else None,
+    )

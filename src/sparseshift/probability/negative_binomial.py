@@ -1,38 +1,67 @@
-"""The negative binomial in its mean and inverse-dispersion form, split by what it depends on.
+"""The negative binomial in its mean and inverse-dispersion form, for a whole cell at once.
 
-x ~ NB(mean m, inverse dispersion t) has variance m + m^2 / t. With d = log m - log t,
+x ~ NB(mean m, inverse dispersion t) has variance m + m^2 / t:
 
-    log p(x) = [log G(x + t) - log G(t) - x log t]     count_term: no mean, zero where x < 2
-             + x log m - (x + t) softplus(d)           rate_term: no special function
+    log p(x) = [log G(x + t) - log G(t) - x log t]     count_term: no mean
+             + x log m - (x + t) log(1 + m / t)        the only part with a mean
              - log G(x + 1)                            log_factorials: no parameter
 
-so that special functions are evaluated once a non-zero count, not once a particle, and log(x!)
-not at all in training. Sums over genes have hand-written gradients: one pass forward, one back.
+A cell's means are l softmax(scores), where l is its total. `softmax_log_prob` takes the scores, so
+that softmax, likelihood and gradients are made together: one exp and one log1p a gene, no Gamma
+function. Beyond t = e^60, where it is Poisson to the last digit, t is taken to be e^60.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from sparseshift.probability.count_term import (
+    CountPlan,
+    count_sums,
+    plan_counts,
+    slope_by_gene,
+)
+
+_LARGEST_LOG = 60.0  # e^60, e^-60 and their products with counts stay inside float32
 
 
-def log_prob(counts: Tensor, log_mean: Tensor, log_inverse_dispersion: Tensor) -> Tensor:
-    """Log probability of each cell's counts, summed over genes, in nats.
+def softmax_log_prob(
+    counts: Tensor,
+    scores: Tensor,
+    log_inverse_dispersion: Tensor,
+    plan: CountPlan | None = None,
+) -> Tensor:
+    """Log probability of each cell's counts with means l softmax(scores), without -log(x!), in nats.
+
+    Differentiable once by scores and dispersion; without a gradient, in two tensors like the scores.
 
     Args:
-        counts: non-negative integers as floats, (cells, genes).
-        log_mean: (..., cells, genes).
+        counts: non-negative integers as floats, (cells, genes); l is their sum.
+        scores: (..., cells, genes), for example with particles in front.
         log_inverse_dispersion: (genes,).
+        plan: of the counts; None: made from them.
 
     Returns:
         (..., cells).
     """
-    return (
-        rate_term(counts, log_mean, log_inverse_dispersion)
-        + count_term(counts, log_inverse_dispersion)
-        - log_factorials(counts)
-    )
+    plan = plan_counts(counts) if plan is None else plan
+    if torch.is_grad_enabled() and (scores.requires_grad or log_inverse_dispersion.requires_grad):
+        counts = counts.expand(scores.shape).flatten(0, -2)
+        flat = scores.flatten(0, -2)
+        parts = _SoftmaxLogProb.apply(counts, flat, log_inverse_dispersion, plan)  # type: ignore[no-untyped-call]
+        return parts[0].view(scores.shape[:-1])
+    rate = _rate(counts, scores, log_inverse_dispersion)
+    return rate + count_term(counts, log_inverse_dispersion, plan)
+
+
+def count_term(
+    counts: Tensor, log_inverse_dispersion: Tensor, plan: CountPlan | None = None
+) -> Tensor:
+    """Sum over genes of log G(x + t) - log G(t) - x log t, nats, (cells,), without a gradient."""
+    plan = plan_counts(counts) if plan is None else plan
+    with torch.no_grad():
+        return count_sums(counts, _inverse_dispersion(log_inverse_dispersion), plan).value
 
 
 def log_factorials(counts: Tensor) -> Tensor:
@@ -40,62 +69,70 @@ def log_factorials(counts: Tensor) -> Tensor:
     return torch.lgamma(counts + 1.0).sum(-1)
 
 
-def count_term(counts: Tensor, log_inverse_dispersion: Tensor) -> Tensor:
-    """Sum over genes of log G(x + t) - log G(t) - x log t, nats, (cells,)."""
-    return _CountTerm.apply(counts, log_inverse_dispersion)  # type: ignore[no-untyped-call]
+def _inverse_dispersion(log_inverse_dispersion: Tensor) -> Tensor:
+    return log_inverse_dispersion.clamp(-_LARGEST_LOG, _LARGEST_LOG).exp()
 
 
-def rate_term(counts: Tensor, log_mean: Tensor, log_inverse_dispersion: Tensor) -> Tensor:
-    """Sum over genes of x log m - (x + t) softplus(log m - log t), nats, (..., cells)."""
-    return _RateTerm.apply(counts, log_mean, log_inverse_dispersion)  # type: ignore[no-untyped-call]
+def _log_normaliser(scores: Tensor, proportion: Tensor) -> Tensor:
+    # log sum exp of the scores, from the largest proportion, which is at least 1 / genes
+    return scores.amax(-1) - proportion.amax(-1).log()
 
 
-class _CountTerm(torch.autograd.Function):
-    """The sum over k < x of log(1 + k / t): zero for x = 0 and x = 1, so most counts cost nothing.
+@torch.no_grad()
+def _rate(counts: Tensor, scores: Tensor, log_inverse_dispersion: Tensor) -> Tensor:
+    t = _inverse_dispersion(log_inverse_dispersion)
+    total = counts.sum(-1)
+    ratio = scores.softmax(-1)  # becomes m / t, then its log1p, in place
+    log_scale = torch.xlogy(total, total) - total * _log_normaliser(scores, ratio)
+    ratio.mul_(total.unsqueeze(-1) / t).log1p_()
+    return log_scale + (scores - ratio).mul_(counts).sum(-1) - ratio @ t
 
-    In float64, because for large t the three parts cancel to a small rest.
+
+class _SoftmaxLogProb(torch.autograd.Function):
+    """Value and all slopes in the forward pass; backward only weighs them by the cells' gradients.
+
+    What backward needs are outputs of forward, and no shape depends on data, so that
+    `torch.vmap` can batch it.
     """
 
-    @staticmethod
-    def forward(ctx: Any, counts: Tensor, log_inverse_dispersion: Tensor) -> Tensor:
-        cell, gene = (counts > 1.0).nonzero(as_tuple=True)
-        x = counts[cell, gene].double()
-        log_t = log_inverse_dispersion.double()
-        t = log_t.exp()
-        shifted = x + t[gene]
-        value = torch.lgamma(shifted) - torch.lgamma(t)[gene] - x * log_t[gene]
-        ctx.save_for_backward(cell, gene, x, t, shifted)
-        total = torch.zeros(counts.shape[0], dtype=torch.float64, device=counts.device)
-        return total.index_add(0, cell, value).to(counts.dtype)
+    generate_vmap_rule = True
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
-        cell, gene, x, t, shifted = ctx.saved_tensors
-        slope = torch.digamma(shifted) - torch.digamma(t)[gene] - x / t[gene]
-        total = torch.zeros_like(t).index_add(0, gene, slope * grads[0].double()[cell])
-        return None, (total * t).to(grads[0].dtype)
-
-
-class _RateTerm(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, counts: Tensor, log_mean: Tensor, log_inverse_dispersion: Tensor
-    ) -> Tensor:
-        t = log_inverse_dispersion.exp()
-        softplus = F.softplus(log_mean - log_inverse_dispersion)
-        value = (counts * log_mean).sub_((counts + t) * softplus).sum(-1)
-        ctx.save_for_backward(counts, log_mean, log_inverse_dispersion, softplus)
-        return value
+        counts: Tensor, scores: Tensor, log_inverse_dispersion: Tensor, plan: CountPlan
+    ) -> tuple[Tensor, ...]:
+        t = _inverse_dispersion(log_inverse_dispersion)
+        total = counts.sum(-1)
+        proportion = scores.softmax(-1)
+        log_normaliser = _log_normaliser(scores, proportion)
+        mean = proportion * total.unsqueeze(-1)
+        ratio = mean * t.reciprocal()
+        log1p = ratio.log1p()
+        sums = count_sums(counts, t, plan)
+        value = (scores - log1p).mul_(counts).sum(-1)
+        value = value - log1p @ t + torch.xlogy(total, total) - total * log_normaliser + sums.value
+        # d log p / d log m; as (x + t) m / (m + t) - x its digits would cancel for large t
+        by_mean = (counts - mean).div_(ratio.add_(1.0))
+        by_score = torch.addcmul(by_mean, proportion, by_mean.sum(-1, keepdim=True), value=-1.0)
+        return value, by_score, by_mean, log1p, sums.table, sums.series
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
-        counts, log_mean, log_inverse_dispersion, softplus = ctx.saved_tensors
-        grad = grads[0].unsqueeze(-1)
-        t = log_inverse_dispersion.exp()
-        # the mean's share (x + t) sigmoid(d) also reaches t, through d = log m - log t
-        pull = torch.sigmoid(log_mean - log_inverse_dispersion).mul_(counts + t) * grad
-        by_gene = (pull - t * softplus * grad).flatten(0, -2).sum(0)
-        return None, counts * grad - pull, by_gene
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        _, _, log_inverse_dispersion, plan = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(log_inverse_dispersion, *output[1:])
+        ctx.plan = plan
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor, None]:
+        log_t, by_score, by_mean, log1p, table, series = ctx.saved_tensors
+        weight = grads[0]
+        by_dispersion = (
+            slope_by_gene(weight, table, series, ctx.plan)
+            - weight @ by_mean
+            - _inverse_dispersion(log_t) * (weight @ log1p)
+        )
+        return None, by_score * weight.unsqueeze(-1), by_dispersion, None
 
 
 def sample(

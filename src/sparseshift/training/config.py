@@ -1,9 +1,12 @@
 """The settings of training, checked when made."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparseshift.errors import OptionError, require_whole
+
+SCHEDULES = ("half_cosine", "constant")
+OBJECTIVE_SCALES = ("cell", "screen")
 
 
 @dataclass(frozen=True)
@@ -14,26 +17,41 @@ class TrainingConfig:
         max_epochs: passes over the training cells; None: as many as make `steps` steps.
         steps: gradient steps when max_epochs is None.
         batch_size: cells a step.
-        learning_rate: of Adam, at its largest; falls to zero along a half cosine.
-        logit_rate: the same for mask logits, as a multiple: they travel several units where
+        learning_rate: of Adam, at its largest.
+        schedule: "half_cosine" takes the learning rate to zero, "constant" leaves it.
+        logit_rate: learning rate of mask logits as a multiple: they travel several units where
             weights travel tenths.
-        kl_warmup: share of the steps in which the weight of the KL terms rises from 0 to 1.
+        kl_warmup: share of the steps in which the weight of the KL terms rises from 0.
+        kl_weight: the weight it rises to; 1 gives the ELBO.
+        warm_start_share: share of the steps that a rotation recipe gives to the plain VAE.
+        warm_start_kl_weight: the KL weight that its ramp ends at.
+        objective_scale: "cell": the loss is in nats a cell; "screen": times the training cells,
+            as published for sVAE+, which matters where Adam's eps or weight decay do.
+        adam_eps: what Adam adds to the root of its second moment.
+        weight_decay: added to the gradient, as a multiple of the weights.
         validation_fraction: share of the cells kept aside for the validation ELBO.
         patience: stop after this many evaluations without a better validation ELBO.
         n_evaluations: how often, at most, the validation cells are scored.
-        gradient_clip: largest norm of a gradient, in nats per unit.
+        gradient_clip: largest norm of a gradient, in nats per unit; None: any.
     """
 
     max_epochs: int | None = None
     steps: int = 3000
     batch_size: int = 128
     learning_rate: float = 3e-3
+    schedule: str = "half_cosine"
     logit_rate: float = 10.0
     kl_warmup: float = 0.3
+    kl_weight: float = 1.0
+    warm_start_share: float = 0.4
+    warm_start_kl_weight: float = 0.33
+    objective_scale: str = "cell"
+    adam_eps: float = 1e-8
+    weight_decay: float = 0.0
     validation_fraction: float = 0.1
     patience: int = 10
     n_evaluations: int = 50
-    gradient_clip: float = 100.0
+    gradient_clip: float | None = 100.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "patience", "n_evaluations"):
@@ -41,12 +59,38 @@ class TrainingConfig:
         if self.max_epochs is not None:
             whole = require_whole("max_epochs", self.max_epochs, 1)
             object.__setattr__(self, "max_epochs", whole)
-        for name in ("learning_rate", "logit_rate", "gradient_clip"):
+        for name in (
+            "learning_rate",
+            "logit_rate",
+            "kl_weight",
+            "warm_start_kl_weight",
+            "adam_eps",
+        ):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
                 raise OptionError(f"{name}={getattr(self, name)} must be positive.")
-        for name in ("kl_warmup", "validation_fraction"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise OptionError(f"{name}={getattr(self, name)} must lie in [0, 1).")
+        if self.gradient_clip is not None and not (0 < self.gradient_clip < math.inf):
+            raise OptionError(f"gradient_clip={self.gradient_clip} must be positive.")
+        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+            raise OptionError(f"weight_decay={self.weight_decay} must not be negative.")
+        if not 0.0 < self.warm_start_share < 1.0:
+            raise OptionError(f"warm_start_share={self.warm_start_share} must lie in (0, 1).")
+        if not 0.0 <= self.kl_warmup <= 1.0:
+            raise OptionError(f"kl_warmup={self.kl_warmup} must lie in [0, 1].")
+        if not 0.0 <= self.validation_fraction < 1.0:
+            raise OptionError(
+                f"validation_fraction={self.validation_fraction} must lie in [0, 1)."
+            )
+        for name, choices in (("schedule", SCHEDULES), ("objective_scale", OBJECTIVE_SCALES)):
+            if getattr(self, name) not in choices:
+                raise OptionError(
+                    f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}."
+                )
+
+    def part(self, share: float) -> "TrainingConfig":
+        """The same settings for a phase with this share of the length."""
+        if self.max_epochs is not None:
+            return replace(self, max_epochs=max(1, round(share * self.max_epochs)))
+        return replace(self, steps=max(1, round(share * self.steps)))
 
     def epochs(self, n_cells: int) -> int:
         """Epochs for so many training cells."""

@@ -7,20 +7,23 @@ class Record(NamedTuple):
     """One evaluation. All ELBO terms are nats a cell; lower is better for negative ELBOs.
 
     Attributes:
-        epoch: epochs done.
-        step: gradient steps done.
+        phase: part of the recipe, from 0.
+        epoch: epochs done in it.
+        step: gradient steps done in it.
         kl_weight: weight of the KL terms in the last step.
         learning_rate: of the last step.
         train_negative_elbo: mean over the training steps since the last record, with KL weight 1
             and in training mode.
         validation_negative_elbo: mean over validation cells; NaN without validation cells.
         validation_negative_elbo_macro: the same, averaged over perturbations first.
+        validation_objective: the same with the model's beta: what the best weights are chosen by.
         validation_reconstruction: E_q[log p(x | z)] of the validation cells.
         validation_kl: KL(q(z | x) || p(z | a)) of the validation cells.
         penalty: what the prior's parameters cost, nats a training cell.
         n_edges: inclusion probabilities above 1/2.
     """
 
+    phase: int
     epoch: int
     step: int
     kl_weight: float
@@ -28,6 +31,7 @@ class Record(NamedTuple):
     train_negative_elbo: float
     validation_negative_elbo: float
     validation_negative_elbo_macro: float
+    validation_objective: float
     validation_reconstruction: float
     validation_kl: float
     penalty: float
@@ -44,3 +48,21 @@ class History(NamedTuple):
     def best_record(self) -> Record:
         """The record of the returned weights."""
         return self.records[self.best]
+
+    @property
+    def edges_converged(self) -> bool:
+        """Whether the last tenth of the last phase's evaluations (3 at least) agree on the graph."""
+        last = [r.n_edges for r in self.records if r.phase == self.records[-1].phase]
+        return edges_are_stable(last, max(3, len(last) // 10))
+
+    def then(self, later: "History") -> "History":
+        """This fit followed by another phase."""
+        phase = self.records[-1].phase + 1 if self.records else 0
+        moved = tuple(record._replace(phase=phase) for record in later.records)
+        return History(self.records + moved, len(self.records) + later.best)
+
+
+def edges_are_stable(n_edges: list[int], window: int) -> bool:
+    """Whether the last `window` counts differ by one edge, or one in a hundred, at most."""
+    last = n_edges[-window:]
+    return len(last) == window and max(last) - min(last) <= max(1, max(last) // 100)

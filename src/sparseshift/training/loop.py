@@ -3,25 +3,27 @@
 import logging
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sparseshift.data.cells import Cells, CellSource
+from sparseshift.data.cells import CellSource
 from sparseshift.errors import TrainingError
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.probability.bounds import ElboTerms
-from sparseshift.probability.negative_binomial import log_factorials
+from sparseshift.training.best_weights import BestWeights
+from sparseshift.training.checkpoint import Checkpoint
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.history import History, Record
 from sparseshift.training.optimizer import FlatAdam, ParameterGroup
+from sparseshift.training.schedule import Schedule
 from sparseshift.training.threads import one_thread
+from sparseshift.training.validation import Validation, cells_at_once, validate
 
 logger = logging.getLogger(__name__)
 
-# Memory: few floats at a time, and small results written into one tensor. In a list they would lie
-# between the large ones and keep the memory that those leave from being used again.
-_ELEMENTS = 2**18
+FAST_PARAMETERS = ("logit", "log_multiplier")  # they travel several units, see logit_rate
 
 
 @one_thread()
@@ -31,6 +33,7 @@ def fit(
     validation: CellSource | None,
     config: TrainingConfig,
     seed: int,
+    checkpoint: Checkpoint | None = None,
 ) -> History:
     """Maximises the ELBO of `train`; leaves the weights with the best validation ELBO in `model`.
 
@@ -40,6 +43,8 @@ def fit(
         validation: cells scored now and then; None: the last weights are the best.
         config: the settings.
         seed: of batches and noise.
+        checkpoint: where the state is kept; a fit that was interrupted goes on from there, with
+            the numbers of one that was not, and a finished one is not repeated.
 
     Raises:
         TrainingError: a term of the objective is not finite; the message names it, the epoch and
@@ -47,204 +52,189 @@ def fit(
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # dropout draws from the global generator
-        return _fit(model, train, validation, config, seed)
+        run = _Fit(model, train, validation, config, seed)
+        saved = None if checkpoint is None else checkpoint.read()
+        if saved is not None:
+            run.load(*saved)
+        while not run.finished:
+            run.epoch()
+            if checkpoint is not None and (run.finished or checkpoint.is_due()):
+                checkpoint.write(*run.dump())
+        run.keeper.restore()
+        return run.keeper.history()
 
 
-def _fit(
-    model: PerturbationVAE,
-    train: CellSource,
-    validation: CellSource | None,
-    config: TrainingConfig,
-    seed: int,
-) -> History:
-    generator = torch.Generator(device=train.device).manual_seed(seed)
-    n_epochs, n_steps = config.epochs(train.n_cells), config.steps_per_epoch(train.n_cells)
-    schedule = Schedule(config, n_epochs * n_steps)
-    optimizer = _optimizer(model, config)
-    evaluate_every = max(1, math.ceil(n_epochs / config.n_evaluations))
-    keeper = BestWeights(model, config.patience, validated=validation is not None)
-    constant = _mean_log_factorials(train)
-    running = train.design.new_empty(evaluate_every * n_steps)
-    step = seen = 0
-    for epoch in range(1, n_epochs + 1):
-        model.train()
-        for index in _batches(train.n_cells, n_steps, generator):
-            batch = train.take(index)
-            noise = _noise(batch, model, generator)
-            terms = model.elbo_terms(batch, noise)
-            loss = terms.negative_elbo(train.n_cells, schedule.kl_weight(step))
-            if not math.isfinite(loss.item()):
-                keeper.restore()
-                raise TrainingError(_not_finite(terms, index, epoch))
-            optimizer.step(loss, schedule.rate(step))
-            running[seen] = terms.negative_elbo(train.n_cells).detach() + constant
-            step, seen = step + 1, seen + 1
-        if epoch % evaluate_every == 0 or epoch == n_epochs:
-            losses, seen = running[:seen], 0
-            record = _record(model, train.n_cells, validation, losses, epoch, step, schedule)
-            if not _is_finite(model, record):
-                keeper.restore()
-                raise TrainingError(
-                    f"Training stopped after epoch {epoch}: weights or validation ELBO are not "
-                    "finite. Lower learning_rate."
-                )
-            if keeper.offer(record, warm=step > config.kl_warmup * schedule.n_steps):
-                break
-    keeper.restore()
-    return keeper.history()
+class _Fit:
+    """A fit under way: everything that changes from epoch to epoch."""
 
+    def __init__(
+        self,
+        model: PerturbationVAE,
+        train: CellSource,
+        validation: CellSource | None,
+        config: TrainingConfig,
+        seed: int,
+    ) -> None:
+        self.model, self.train, self.validation, self.config = model, train, validation, config
+        self.generator = torch.Generator(device=model.device).manual_seed(seed)
+        self.n_epochs = config.epochs(train.n_cells)
+        self.steps_per_epoch = config.steps_per_epoch(train.n_cells)
+        self.schedule = Schedule(config, self.n_epochs * self.steps_per_epoch)
+        self.scale = float(train.n_cells) if config.objective_scale == "screen" else 1.0
+        self.evaluate_every = max(1, math.ceil(self.n_epochs / config.n_evaluations))
+        self.optimizer = _optimizer(model, config)
+        self.keeper = BestWeights(model, config.patience, validated=validation is not None)
+        self.constant = _mean_constant(model, train)
+        self.running = torch.zeros(2, dtype=torch.float64)  # sum and number of training losses
+        self.epochs_done = 0
+        self.finished = False
 
-class Schedule:
-    """Learning rate and KL weight as functions of the share of steps done."""
+    @property
+    def steps_done(self) -> int:
+        return self.epochs_done * self.steps_per_epoch
 
-    def __init__(self, config: TrainingConfig, n_steps: int) -> None:
-        self.config = config
-        self.n_steps = n_steps
+    def epoch(self) -> None:
+        """One pass over the training cells, and an evaluation if one is due."""
+        self.model.train()
+        for i, index in enumerate(self._batches()):
+            self._step(index, self.steps_done + i)
+        self.epochs_done += 1
+        if self.epochs_done % self.evaluate_every == 0 or self.epochs_done == self.n_epochs:
+            self._evaluate()
 
-    def kl_weight(self, step: int) -> float:
-        """Linear up to 1 over the warm-up; never quite 0."""
-        warmup = self.config.kl_warmup * self.n_steps
-        return 1.0 if step >= warmup else (step + 1) / (warmup + 1)
+    def _batches(self) -> Iterator[Tensor]:
+        """Every cell once, in random order, in batches of nearly the same size."""
+        order = torch.randperm(
+            self.train.n_cells, generator=self.generator, device=self.generator.device
+        )
+        yield from order.tensor_split(self.steps_per_epoch)
 
-    def rate(self, step: int) -> float:
-        """Share of the largest learning rate: a half cosine to zero."""
-        return 0.5 * (1.0 + math.cos(math.pi * step / self.n_steps))
+    def _step(self, index: Tensor, step: int) -> None:
+        n_train = self.train.n_cells
+        batch = self.train.take(index)
+        noise = self.model.draw_noise(batch, self.generator)
+        terms = self.model.elbo_terms(batch, noise, n_train)
+        weight = self.model.beta * self.schedule.kl_weight(step)
+        loss = self.scale * terms.negative_elbo(n_train, weight)
+        if not math.isfinite(loss.item()):
+            self.keeper.restore()
+            raise TrainingError(_not_finite(terms, index, self.epochs_done + 1))
+        self.optimizer.step(loss, self.schedule.rate(step))
+        self.running[0] += terms.negative_elbo(n_train).item()
+        self.running[1] += 1.0
 
+    def _evaluate(self) -> None:
+        self.model.eval()
+        record = self._record()
+        weights = all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
+        scored = self.validation is None or math.isfinite(record.validation_negative_elbo)
+        if not (weights and scored):
+            self.keeper.restore()
+            raise TrainingError(
+                f"Training stopped after epoch {self.epochs_done}: weights or validation ELBO are "
+                "not finite. Lower learning_rate."
+            )
+        stop = self.keeper.offer(record, warm=self.schedule.is_warm(self.steps_done))
+        self.finished = stop or self.epochs_done == self.n_epochs
 
-class BestWeights:
-    """Keeps the weights of the best validation ELBO, macro over perturbations.
+    @torch.no_grad()
+    def _record(self) -> Record:
+        n_train, last = self.train.n_cells, self.steps_done - 1
+        penalty = self.model.prior.cost(n_train).item() / n_train
+        score = Validation()
+        if self.validation is not None:
+            score = validate(self.model, self.validation, penalty)
+        record = Record(
+            phase=0,
+            epoch=self.epochs_done,
+            step=self.steps_done,
+            kl_weight=self.schedule.kl_weight(last),
+            learning_rate=self.config.learning_rate * self.schedule.rate(last),
+            train_negative_elbo=(self.running[0] / self.running[1]).item() - self.constant,
+            validation_negative_elbo=score.negative_elbo,
+            validation_negative_elbo_macro=score.negative_elbo_macro,
+            validation_objective=score.objective_macro,
+            validation_reconstruction=score.reconstruction,
+            validation_kl=score.kl,
+            penalty=penalty,
+            n_edges=int((self.model.prior.inclusion_probability() > 0.5).sum()),
+        )
+        self.running.zero_()
+        logger.debug("%s", record)
+        return record
 
-    During the warm-up the objective still changes, so the latest weights count as the best, up to
-    the first evaluation after it; without validation cells the latest are always kept.
+    def dump(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that `load` needs to go on, bit for bit; of a finished fit the best weights alone."""
+        header = {
+            "epochs_done": self.epochs_done,
+            "finished": self.finished,
+            "records": [list(record) for record in self.keeper.records],
+            "best": self.keeper.best,
+            "was_warm": self.keeper.was_warm,
+        }
+        tensors = {f"best/{name}": value for name, value in self.keeper.state.items()}
+        if not self.finished:
+            tensors |= {f"model/{name}": v for name, v in self.model.state_dict().items()}
+            tensors |= {f"optimizer/{name}": v for name, v in self.optimizer.state().items()}
+            tensors |= {"running": self.running, "generator": self.generator.get_state()}
+            tensors |= {"torch_rng": torch.get_rng_state()}
+            if self.model.device.type == "cuda":
+                tensors |= {"cuda_rng": torch.cuda.get_rng_state(self.model.device)}
+        # safetensors refuses tensors that share memory, as flat parameters do
+        return {name: value.clone() for name, value in tensors.items()}, header
 
-    Args:
-        model: whose weights are kept.
-        patience: evaluations without a better score before training stops.
-        validated: whether there are validation cells.
-    """
+    def load(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+        """Goes back to a state that `dump` gave."""
+        device = self.model.device
 
-    def __init__(self, model: PerturbationVAE, patience: int, *, validated: bool) -> None:
-        self.model = model
-        self.patience = patience
-        self.validated = validated
-        self.records: list[Record] = []
-        self.best = 0
-        self.waited = 0
-        self.was_warm = False
-        self.state = self._copy()
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {
+                name.removeprefix(prefix): value.to(device)
+                for name, value in tensors.items()
+                if name.startswith(prefix)
+            }
 
-    def offer(self, record: Record, *, warm: bool) -> bool:
-        """Takes one evaluation, `warm` once the warm-up is over; True when training should stop."""
-        self.records.append(record)
-        latest = not self.was_warm or not self.validated
-        self.was_warm = warm
-        if latest or self._score(record) < self._score(self.records[self.best]):
-            self.best, self.waited, self.state = len(self.records) - 1, 0, self._copy()
-        else:
-            self.waited += 1
-        return warm and self.waited >= self.patience
-
-    def restore(self) -> None:
-        """Puts the best weights back into the model."""
-        self.model.load_state_dict(self.state)
-
-    def history(self) -> History:
-        """All records, and which is the best."""
-        return History(tuple(self.records), self.best)
-
-    @staticmethod
-    def _score(record: Record) -> float:
-        return record.validation_negative_elbo_macro
-
-    def _copy(self) -> dict[str, Tensor]:
-        return {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.epochs_done, self.finished = header["epochs_done"], header["finished"]
+        self.keeper.records = [Record(*values) for values in header["records"]]
+        self.keeper.best, self.keeper.was_warm = header["best"], header["was_warm"]
+        self.keeper.state = part("best/")
+        logger.info(
+            "Going on from a checkpoint: %d of %d epochs%s",
+            self.epochs_done, self.n_epochs, ", finished" if self.finished else "",
+        )  # fmt: skip
+        if self.finished:
+            return
+        self.model.load_state_dict(part("model/"))
+        self.optimizer.load(part("optimizer/"))
+        self.running = tensors["running"]
+        self.generator.set_state(tensors["generator"])
+        torch.set_rng_state(tensors["torch_rng"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["cuda_rng"], device)
 
 
 def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
-    logits = [p for name, p in model.named_parameters() if name.endswith(".logit")]
-    others = [p for name, p in model.named_parameters() if not name.endswith(".logit")]
+    fast, others = [], []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        (fast if name.rpartition(".")[2] in FAST_PARAMETERS else others).append(parameter)
     rate = config.learning_rate
-    groups = [ParameterGroup(others, rate), ParameterGroup(logits, rate * config.logit_rate)]
-    return FlatAdam(groups, config.gradient_clip)
-
-
-def _batches(n_cells: int, n_steps: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Every cell once, in random order, in `n_steps` batches of nearly the same size."""
-    order = torch.randperm(n_cells, generator=generator, device=generator.device)
-    yield from order.tensor_split(n_steps)
-
-
-def _mean_log_factorials(cells: CellSource) -> Tensor:
-    chunk = max(1, _ELEMENTS // cells.n_genes)
-    found = cells.design.new_empty(cells.n_cells)
-    for place, part in zip(found.split(chunk), cells.chunks(chunk), strict=True):
-        place.copy_(log_factorials(part.counts))
-    return found.mean()
-
-
-def _noise(cells: Cells, model: PerturbationVAE, generator: torch.Generator) -> Tensor:
-    shape = (cells.n_cells, model.encoder.mean.out_features)
-    return torch.randn(shape, generator=generator, device=generator.device)
+    return FlatAdam(
+        [ParameterGroup(others, rate), ParameterGroup(fast, rate * config.logit_rate)],
+        config.gradient_clip,
+        eps=config.adam_eps,
+        weight_decay=config.weight_decay,
+    )
 
 
 @torch.no_grad()
-def _record(
-    model: PerturbationVAE,
-    n_train: int,
-    validation: CellSource | None,
-    losses: Tensor,
-    epoch: int,
-    step: int,
-    schedule: Schedule,
-) -> Record:
-    model.eval()
-    penalty = model.prior.penalty().item() / n_train
-    scores = (math.nan, math.nan, math.nan, math.nan)
-    if validation is not None:
-        scores = _validate(model, validation, penalty)
-    record = Record(
-        epoch=epoch,
-        step=step,
-        kl_weight=schedule.kl_weight(step - 1),
-        learning_rate=schedule.config.learning_rate * schedule.rate(step - 1),
-        train_negative_elbo=losses.mean().item(),
-        validation_negative_elbo=scores[0],
-        validation_negative_elbo_macro=scores[1],
-        validation_reconstruction=scores[2],
-        validation_kl=scores[3],
-        penalty=penalty,
-        n_edges=int((model.prior.inclusion_probability() > 0.5).sum()),
-    )
-    logger.debug("%s", record)
-    return record
-
-
-def _is_finite(model: PerturbationVAE, record: Record) -> bool:
-    weights = all(bool(torch.isfinite(p).all()) for p in model.parameters())
-    no_validation = math.isnan(record.validation_kl) and math.isnan(
-        record.validation_reconstruction
-    )
-    return weights and (no_validation or math.isfinite(record.validation_negative_elbo))
-
-
-def _validate(
-    model: PerturbationVAE, cells: CellSource, penalty: float
-) -> tuple[float, float, float, float]:
-    # the same noise at every evaluation, so that differences between them are the model's
-    generator = torch.Generator(device=cells.device).manual_seed(0)
-    chunk = max(1, _ELEMENTS // cells.n_genes)
-    found = cells.design.new_empty(2, cells.n_cells)
-    for place, batch in zip(found.split(chunk, dim=1), cells.chunks(chunk), strict=True):
-        terms = model.elbo_terms(batch, _noise(batch, model, generator))
-        reconstruction = terms.reconstruction - log_factorials(batch.counts)
-        place.copy_(torch.stack([reconstruction, terms.kl_latent]))
-    reconstruction, kl = found
-    negative_elbo = kl - reconstruction + penalty
-    n_labels = cells.design.shape[0]
-    total = torch.zeros(n_labels, device=kl.device).index_add_(0, cells.label, negative_elbo)
-    size = torch.bincount(cells.label, minlength=n_labels)
-    macro = (total[size > 0] / size[size > 0]).mean().item()
-    return negative_elbo.mean().item(), macro, reconstruction.mean().item(), kl.mean().item()
+def _mean_constant(model: PerturbationVAE, cells: CellSource) -> float:
+    constant = cells.design.new_empty(cells.n_cells)  # results in a list would fragment memory
+    size = cells_at_once(cells.n_genes)
+    for place, part in zip(constant.split(size), cells.chunks(size), strict=True):
+        place.copy_(model.likelihood.constant(part.counts))
+    return constant.mean().item()
 
 
 def _not_finite(terms: ElboTerms, index: Tensor, epoch: int) -> str:

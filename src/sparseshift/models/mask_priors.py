@@ -1,0 +1,172 @@
+"""What is believed about how many latents a perturbation shifts: costs of inclusion probabilities.
+
+| prior | cost, nats for the whole screen | q is |
+|---|---|---|
+| none | 0 | a parameter |
+| l1 | alpha sum q | a parameter (sVAE, Lachapelle et al. 2022) |
+| beta_map | (alpha - 1) sum softplus(logit) | a parameter under Beta(1, alpha) (sVAE+, Lopez et al. 2023) |
+| bernoulli_kl | sum KL(q, p0) | a posterior, of masks with prior p0 (SAMS-VAE, Bereket et al. 2023) |
+| beta_bernoulli | KL with one unknown p0 a latent, under Beta(1, alpha), integrated out | a posterior |
+| edge_budget | lambda (sum q - budget), lambda by dual ascent | a parameter (Lachapelle et al. 2022) |
+"""
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sparseshift.probability import bernoulli
+
+MASK_PRIORS = (
+    "none",
+    "l1",
+    "l1_mean_loss",
+    "beta_map",
+    "bernoulli_kl",
+    "beta_bernoulli",
+    "edge_budget",
+)
+
+
+class MaskPrior(nn.Module):
+    """Abstract: the cost of a table of inclusion probabilities q = sigmoid(logit)."""
+
+    def cost(self, logit: Tensor, n_cells: int) -> Tensor:
+        """Nats for a screen of `n_cells` training cells, scalar.
+
+        Args:
+            logit: (perturbations, latents).
+            n_cells: training cells; only the published l1 depends on it.
+        """
+        raise NotImplementedError
+
+
+class NoPrior(MaskPrior):
+    """Costs nothing."""
+
+    def cost(self, logit: Tensor, n_cells: int) -> Tensor:
+        """Zero."""
+        del n_cells
+        return logit.new_zeros(())
+
+
+class L1(MaskPrior):
+    """alpha * sum of q: each edge costs alpha nats, whatever the size of the screen."""
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def cost(self, logit: Tensor, n_cells: int) -> Tensor:
+        """Alpha * sum of q, nats."""
+        del n_cells
+        return self.alpha * logit.sigmoid().sum()
+
+
+class MeanLossL1(MaskPrior):
+    """alpha * mean of q added to the mean loss a cell: the published sVAE.
+
+    Written in nats for the screen it grows with the cells and shrinks with the table; kept for the
+    published numbers alone.
+    """
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def cost(self, logit: Tensor, n_cells: int) -> Tensor:
+        """n_cells * alpha * mean of q, nats."""
+        return n_cells * self.alpha * logit.sigmoid().sum() / max(logit.numel(), 1)
+
+
+class BetaMap(MaskPrior):
+    """-log Beta(q; 1, alpha) without its constant (Lopez et al. 2023).
+
+    -(alpha - 1) log(1 - q) = (alpha - 1) softplus(logit). Written so, its gradient stays finite
+    where Beta.log_prob(sigmoid(logit)) gives NaN (logits from 17 up).
+    """
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def cost(self, logit: Tensor, n_cells: int) -> Tensor:
+        """(alpha - 1) * sum of softplus(logit), nats."""
+        del n_cells
+        return (self.alpha - 1.0) * F.softplus(logit).sum()
+
+
+class BernoulliKL(MaskPrior):
+    """KL from independent masks with inclusion probability p0 (Bereket & Karaletsos 2023)."""
+
+    def __init__(self, inclusion: float) -> None:
+        super().__init__()
+        self.inclusion = inclusion
+
+    def cost(self, logit: Tensor, n_cells: int) -> Tensor:
+        """Sum of KL(Bernoulli(q) || Bernoulli(p0)), nats."""
+        del n_cells
+        return bernoulli.kl_divergence(logit, self.inclusion).sum()
+
+
+class BetaBernoulli(MaskPrior):
+    """As `BernoulliKL` with an unknown density pi_j ~ Beta(1, alpha) for each latent.
+
+    With the best q(pi_j), which is Beta(1 + s_j, alpha + P - s_j) for s_j = sum_p q_pj, the cost is
+    -entropy(q) - sum_j [log B(1 + s_j, alpha + P - s_j) - log B(1, alpha)].
+    """
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def cost(self, logit: Tensor, n_cells: int) -> Tensor:
+        """Nats."""
+        del n_cells
+        n_rows = logit.shape[0]
+        on = logit.sigmoid().sum(0)
+        log_beta = (
+            torch.lgamma(1.0 + on)
+            + torch.lgamma(self.alpha + n_rows - on)
+            - math.lgamma(1.0 + self.alpha + n_rows)
+        )
+        none_on = -math.log(self.alpha)  # log B(1, alpha)
+        return -bernoulli.entropy(logit).sum() - (log_beta - none_on).sum()
+
+
+class EdgeBudget(MaskPrior):
+    """At most `budget` expected edges: a Lagrangian whose multiplier rises until they are met.
+
+    The multiplier lambda = exp(log_multiplier) is a parameter like any other; its gradient is
+    turned round, so that the optimiser that descends in q ascends in lambda.
+    """
+
+    def __init__(self, budget: float) -> None:
+        super().__init__()
+        self.budget = budget
+        self.log_multiplier = nn.Parameter(torch.zeros(()))
+
+    def cost(self, logit: Tensor, n_cells: int) -> Tensor:
+        """Lambda * (sum of q - budget), nats."""
+        del n_cells
+        surplus = logit.sigmoid().sum() - self.budget
+        multiplier = self.log_multiplier.exp()
+        descent = multiplier.detach() * surplus
+        ascent = multiplier * surplus.detach()
+        return descent - (ascent - ascent.detach())
+
+
+def mask_prior(name: str, alpha: float, inclusion: float, budget: float) -> MaskPrior:
+    """The prior of this name; see the table of this file for what it takes."""
+    made = {
+        "none": NoPrior,
+        "l1": lambda: L1(alpha),
+        "l1_mean_loss": lambda: MeanLossL1(alpha),
+        "beta_map": lambda: BetaMap(alpha),
+        "bernoulli_kl": lambda: BernoulliKL(inclusion),
+        "beta_bernoulli": lambda: BetaBernoulli(alpha),
+        "edge_budget": lambda: EdgeBudget(budget),
+    }
+    return cast(MaskPrior, made[name]())

@@ -1,0 +1,59 @@
+"""The state of a fit on disk: after a crash the same fit goes on, with the same numbers.
+
+One safetensors file, replaced whole: whatever moment a process dies at, there is the state before
+or the state after. Tensors are the weights, moments and random states; the header holds the rest
+as JSON. Nothing in it is ever executed.
+"""
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoint:
+    """A file that holds the latest state of one fit.
+
+    Args:
+        path: of the file; its folder is made.
+        interval: least seconds between two states; what ends a fit is always written.
+    """
+
+    def __init__(self, path: Path, interval: float = 1.0) -> None:
+        self.path = path
+        self.interval = interval
+        self._written = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether enough time has passed since the last state."""
+        return time.monotonic() - self._written >= self.interval
+
+    def write(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+        """Replaces the state."""
+        from safetensors.torch import save_file
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(".part")
+        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        save_file(plain, part, metadata={"state": json.dumps(header)})
+        part.replace(self.path)
+        self._written = time.monotonic()
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The latest state; None if there is none, or none that can be read."""
+        from safetensors import SafetensorError, safe_open
+
+        if not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                header = json.loads(file.metadata()["state"])
+                return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            logger.warning("%s cannot be read (%s): the fit starts anew.", self.path, error)
+            return None

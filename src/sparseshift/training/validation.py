@@ -1,0 +1,79 @@
+"""The ELBO of cells kept aside, with the same noise at every evaluation."""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from sparseshift.data.cells import CellSource
+from sparseshift.models.vae import PerturbationVAE
+
+
+class Validation(NamedTuple):
+    """Means over validation cells, nats a cell; NaN without any.
+
+    Attributes:
+        negative_elbo: over cells.
+        negative_elbo_macro: averaged over perturbations first.
+        objective_macro: the same with the KL terms weighted by the model's beta.
+        reconstruction: E_q[log p(x | z)].
+        kl: KL(q(z | x) || p(z | a)).
+    """
+
+    negative_elbo: float = math.nan
+    negative_elbo_macro: float = math.nan
+    objective_macro: float = math.nan
+    reconstruction: float = math.nan
+    kl: float = math.nan
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every term is."""
+        return all(map(math.isfinite, self))
+
+
+def cells_at_once(n_genes: int) -> int:
+    """Cells of a chunk, which then is no larger than the batch of a gradient step, about 1 MB.
+
+    What a chunk gives is to be written into one tensor: small tensors in a list would lie between the
+    large ones and keep the memory that those leave from being used again.
+    """
+    return max(1, 2**18 // n_genes)
+
+
+@torch.no_grad()
+def validate(
+    model: PerturbationVAE, cells: CellSource, penalty: float, chunk: int | None = None
+) -> Validation:
+    """Scores cells in eval mode.
+
+    Args:
+        model: in eval mode.
+        cells: at least one.
+        penalty: what the prior's parameters cost, nats a training cell.
+        chunk: cells at once; None: `cells_at_once`.
+    """
+    # the same noise at every evaluation, so that differences between them are the model's
+    generator = torch.Generator(device=cells.device).manual_seed(0)
+    chunk = chunk or cells_at_once(cells.n_genes)
+    found = cells.design.new_empty(2, cells.n_cells)
+    for place, batch in zip(found.split(chunk, dim=1), cells.chunks(chunk), strict=True):
+        terms = model.elbo_terms(batch, model.draw_noise(batch, generator))
+        reconstruction = terms.reconstruction + model.likelihood.constant(batch.counts)
+        place.copy_(torch.stack([reconstruction, terms.kl_latent]))
+    reconstruction, kl = found
+    n_labels = cells.design.shape[0]
+    size = torch.bincount(cells.label, minlength=n_labels)
+
+    def macro(weight: float) -> float:
+        values = weight * (kl + penalty) - reconstruction
+        total = torch.zeros(n_labels, device=kl.device).index_add_(0, cells.label, values)
+        return (total[size > 0] / size[size > 0]).mean().item()
+
+    return Validation(
+        (kl + penalty - reconstruction).mean().item(),
+        macro(1.0),
+        macro(model.beta),
+        reconstruction.mean().item(),
+        kl.mean().item(),
+    )
