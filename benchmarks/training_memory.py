@@ -84,9 +84,8 @@ def measure(
     screen = make_screen(n_cells, n_genes, density)
     fit(screen[:2000].copy(), storage, steps)
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(
-        0
-    )  # else freed memory of the first fit would hide some of the second
+    # else memory that the first fit has freed would hide some of the second's
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
     before, anonymous_before = resident("VmRSS"), resident("RssAnon")
     watch, start = AnonymousPeak(), time.perf_counter()

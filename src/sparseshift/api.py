@@ -53,8 +53,8 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
     validation_fraction: float | None = None,
     warm_start: str | None = "auto",
     device: str = "auto",
-    storage: str = "auto",
     checkpoints: str | Path | None = None,
+    storage: str = "auto",
     **options: Any,
 ) -> FittedModel:
     """Trains a model on all cells of a screen.
@@ -80,11 +80,11 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         warm_start: "auto" is the preset's choice (svae_plus: "rotation"), "rotation" starts from a
             rotated VAE, None from random weights.
         device: "cpu", "cuda", ..., or "auto": CUDA if there is one.
+        checkpoints: a folder where the state of the fit is kept, under a name made of data,
+            settings and version, so that the same call goes on after a crash; None: no state.
         storage: where the counts are kept in training: "memory", that of the device if they fit
             there; "disk", a temporary file; "auto": disk if adata is a file in backed mode or the
             counts would take more than half of the memory available. The numbers are the same.
-        checkpoints: a folder where the state of the fit is kept, under a name made of data,
-            settings and version, so that the same call goes on after a crash; None: no state.
         **options: of the model (`models.options.Options`) and of training
             (`training.config.TrainingConfig`), by name.
 
@@ -151,9 +151,8 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
     )
     directory = None
     if checkpoints is not None:
-        directory = Path(checkpoints) / fit_identity(
-            {**asdict(spec), "device": str(target)}, cells.arrays()
-        )
+        settings = {**asdict(spec), "device": str(target)}
+        directory = Path(checkpoints) / fit_identity(settings, cells.tensors())
     history = follow(recipe, module, Job(train, validation, training, seed, directory))
     if not history.edges_converged:
         logger.warning(

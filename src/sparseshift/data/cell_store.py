@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,6 +53,11 @@ class CellStore:
         chosen = totals if self.index is None else totals.index_select(0, self.index)
         return chosen.to(self.device)
 
+    def tensors(self) -> Iterator[Tensor]:
+        """All that the cells are, in an order that does not change."""
+        yield from self.counts.tensors().values()
+        yield from (self.label, self.batch, self.design)
+
     def take(self, index: Tensor) -> Cells:
         """The cells at these positions, (n,) int64, as a batch with float32 counts."""
         index = index.to(self.device)
@@ -81,12 +85,6 @@ class CellStore:
     def whole(self) -> Cells:
         """All cells as one batch, for where they are few."""
         return self.take(torch.arange(self.n_cells, device=self.device))
-
-    def arrays(self) -> Iterator[np.ndarray]:
-        """All that is held, in an order that does not change; on disk or in memory is the same."""
-        held = [*self.counts.tensors().values(), self.label, self.batch, self.design]
-        index = [] if self.index is None else [self.index]
-        return (part.cpu().numpy() for part in [*held, *index])
 
     def to(self, device: torch.device | str) -> "CellStore":
         """The same cells with everything, counts too, on another device."""

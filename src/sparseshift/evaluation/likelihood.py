@@ -13,12 +13,7 @@ _ELEMENTS = 8_000_000  # floats of decoder output held at once: 32 MB
 
 @torch.no_grad()
 def cell_iwelbo(
-    model: PerturbationVAE,
-    cells: CellSource,
-    n_particles: int,
-    seed: int,
-    *,
-    graph: str = "soft",
+    model: PerturbationVAE, cells: CellSource, n_particles: int, seed: int, *, graph: str = "soft"
 ) -> Tensor:
     """IWELBO of each cell with `n_particles`, (cells,), nats.
 

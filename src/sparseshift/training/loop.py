@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparseshift.data.cells import CellSource
 from sparseshift.errors import TrainingError
@@ -19,7 +19,7 @@ from sparseshift.training.history import History, Record
 from sparseshift.training.optimizer import FlatAdam, ParameterGroup
 from sparseshift.training.schedule import Schedule
 from sparseshift.training.threads import one_thread
-from sparseshift.training.validation import Validation, cells_at_once, validate
+from sparseshift.training.validation import Validation, chunk_size, validate
 
 logger = logging.getLogger(__name__)
 
@@ -214,7 +214,8 @@ class _Fit:
 
 
 def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
-    fast, others = [], []
+    fast: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -231,7 +232,7 @@ def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
 @torch.no_grad()
 def _mean_constant(model: PerturbationVAE, cells: CellSource) -> float:
     constant = cells.design.new_empty(cells.n_cells)  # results in a list would fragment memory
-    size = cells_at_once(cells.n_genes)
+    size = chunk_size(cells)
     for place, part in zip(constant.split(size), cells.chunks(size), strict=True):
         place.copy_(model.likelihood.constant(part.counts))
     return constant.mean().item()

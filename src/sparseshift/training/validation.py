@@ -8,6 +8,7 @@ import torch
 from sparseshift.data.cells import CellSource
 from sparseshift.models.vae import PerturbationVAE
 
+_ELEMENTS = 2**18  # floats of counts held at once
 
 class Validation(NamedTuple):
     """Means over validation cells, nats a cell; NaN without any.
@@ -32,30 +33,25 @@ class Validation(NamedTuple):
         return all(map(math.isfinite, self))
 
 
-def cells_at_once(n_genes: int) -> int:
-    """Cells of a chunk, which then is no larger than the batch of a gradient step, about 1 MB.
-
-    What a chunk gives is to be written into one tensor: small tensors in a list would lie between the
-    large ones and keep the memory that those leave from being used again.
-    """
-    return max(1, 2**18 // n_genes)
+def chunk_size(cells: CellSource) -> int:
+    """How many cells to score at once: few floats at a time."""
+    return max(1, _ELEMENTS // cells.n_genes)
 
 
 @torch.no_grad()
-def validate(
-    model: PerturbationVAE, cells: CellSource, penalty: float, chunk: int | None = None
-) -> Validation:
+def validate(model: PerturbationVAE, cells: CellSource, penalty: float) -> Validation:
     """Scores cells in eval mode.
 
     Args:
         model: in eval mode.
         cells: at least one.
         penalty: what the prior's parameters cost, nats a training cell.
-        chunk: cells at once; None: `cells_at_once`.
     """
     # the same noise at every evaluation, so that differences between them are the model's
     generator = torch.Generator(device=cells.device).manual_seed(0)
-    chunk = chunk or cells_at_once(cells.n_genes)
+    chunk = chunk_size(cells)
+    # small results go into one tensor: in a list they would lie between the large ones and keep
+    # the memory that those leave from being used again
     found = cells.design.new_empty(2, cells.n_cells)
     for place, batch in zip(found.split(chunk, dim=1), cells.chunks(chunk), strict=True):
         terms = model.elbo_terms(batch, model.draw_noise(batch, generator))
@@ -67,7 +63,7 @@ def validate(
 
     def macro(weight: float) -> float:
         values = weight * (kl + penalty) - reconstruction
-        total = torch.zeros(n_labels, device=kl.device).index_add_(0, cells.label, values)
+        total = kl.new_zeros(n_labels).index_add_(0, cells.label, values)
         return (total[size > 0] / size[size > 0]).mean().item()
 
     return Validation(
