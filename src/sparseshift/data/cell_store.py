@@ -83,7 +83,7 @@ class CellStore:
         return chunks(self, size)
 
     def whole(self) -> Cells:
-        """All cells as one batch: for few cells, or what needs a dense matrix anyway."""
+        """All cells as one batch, for where they are few."""
         return self.take(torch.arange(self.n_cells, device=self.device))
 
     def to(self, device: torch.device | str) -> "CellStore":

@@ -231,11 +231,11 @@ def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
 
 @torch.no_grad()
 def _mean_constant(model: PerturbationVAE, cells: CellSource) -> float:
-    chunk = chunk_size(cells)
-    found = cells.design.new_empty(cells.n_cells)
-    for place, part in zip(found.split(chunk), cells.chunks(chunk), strict=True):
+    constant = cells.design.new_empty(cells.n_cells)  # results in a list would fragment memory
+    size = chunk_size(cells)
+    for place, part in zip(constant.split(size), cells.chunks(size), strict=True):
         place.copy_(model.likelihood.constant(part.counts))
-    return found.mean().item()
+    return constant.mean().item()
 
 
 def _not_finite(terms: ElboTerms, index: Tensor, epoch: int) -> str:
