@@ -14,8 +14,9 @@ import sparseshift as ss
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.fitted_model import FittedModel
-from sparseshift.models.presets import build_model, build_options, get_preset
+from sparseshift.models.build import build_model
 from sparseshift.models.vae import PerturbationVAE
+from sparseshift.presets import build_options
 
 GROUPS = {"ctrl": 70, "A": 50, "B": 50, "B+A": 30, "C": 40, "D": 30, "C+D": 15, "A+C": 15}
 SHIFTS = {"ctrl": [0.0, 0.0], "A": [3.0, 0.0], "B": [0.0, 3.0], "C": [-3.0, 0.0], "D": [0.0, -2.0]}
@@ -26,6 +27,7 @@ SMALL: dict[str, Any] = {
     "steps": 30,
     "perturbation": "gene",
     "control": "ctrl",
+    "warm_start": None,
 }
 
 
@@ -104,8 +106,21 @@ def make_cells() -> Callable[..., Cells]:
 
 
 @pytest.fixture(scope="session")
-def make_model() -> Callable[..., PerturbationVAE]:
+def make_design() -> Callable[..., Design]:
+    """The design that a preset makes of labels, of which "control" is the control."""
+
+    def make(preset: str, labels: Sequence[str], **options: object) -> Design:
+        chosen = build_options(preset, options)
+        anchor = "control" if chosen.anchor_control else None
+        return Design.of_labels(labels, anchor, additive=chosen.additive)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_model(make_design: Callable[..., Design]) -> Callable[..., PerturbationVAE]:
     """A model in float64, in eval mode, with effects of size one and mixed inclusion probabilities."""
+    scales = {"logit": (0.0, 1.5), "log_std": (-0.7, 0.3)}
 
     def make(
         preset: str,
@@ -117,11 +132,9 @@ def make_model() -> Callable[..., PerturbationVAE]:
         seed: int = 0,
         **options: object,
     ) -> PerturbationVAE:
-        design = Design.of_labels(labels, "control", additive=get_preset(preset).additive)
         model = build_model(
-            preset,
             build_options(preset, {"n_hidden": 8, **options}),
-            design,
+            make_design(preset, labels, **options),
             n_genes=n_genes,
             n_batches=n_batches,
             n_latents=n_latents,
@@ -130,9 +143,10 @@ def make_model() -> Callable[..., PerturbationVAE]:
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name, value in model.prior.named_parameters():
-                scale = 1.5 if name.endswith("logit") else 1.0
-                value.copy_(scale * torch.randn(value.shape, generator=generator))
-            model.log_inverse_dispersion.copy_(torch.linspace(-1.0, 2.0, n_genes))
+                centre, scale = scales.get(name.rpartition(".")[2], (0.0, 1.0))
+                value.copy_(centre + scale * torch.randn(value.shape, generator=generator))
+            for value in model.likelihood.parameters():
+                value.copy_(torch.linspace(-1.0, 2.0, n_genes))
         return model.eval()
 
     return make

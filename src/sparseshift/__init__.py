@@ -12,12 +12,14 @@ from sparseshift._version import __version__
 if TYPE_CHECKING:
     from sparseshift.api import fit, load, simulate
     from sparseshift.errors import OptionError, ScreenError, SparseshiftError, TrainingError
+    from sparseshift.fitted_factors import FittedFactors
     from sparseshift.fitted_model import FittedModel
     from sparseshift.screens.check import check_screen
     from sparseshift.screens.columns import Columns
 
 _HOMES = {
     "Columns": "sparseshift.screens.columns",
+    "FittedFactors": "sparseshift.fitted_factors",
     "FittedModel": "sparseshift.fitted_model",
     "OptionError": "sparseshift.errors",
     "ScreenError": "sparseshift.errors",
@@ -31,6 +33,7 @@ _HOMES = {
 
 __all__ = [
     "Columns",
+    "FittedFactors",
     "FittedModel",
     "OptionError",
     "ScreenError",

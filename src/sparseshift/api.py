@@ -12,11 +12,14 @@ import pandas as pd
 import torch
 
 from sparseshift.data import simulation
-from sparseshift.data.cells import Cells
+from sparseshift.data.cell_store import CellStore
 from sparseshift.data.design import Design
+from sparseshift.data.placement import check_storage, place
 from sparseshift.errors import OptionError, ScreenError, require_whole
+from sparseshift.fitted_factors import FittedFactors, fit_factors, is_factors
 from sparseshift.fitted_model import FittedModel
 from sparseshift.models.build import build_model
+from sparseshift.models.linear_factors import METHODS
 from sparseshift.models.options import Options
 from sparseshift.presets import build_options, get_preset
 from sparseshift.screens.cells import read_labels, read_perturbations, to_cells
@@ -51,6 +54,7 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
     warm_start: str | None = "auto",
     device: str = "auto",
     checkpoints: str | Path | None = None,
+    storage: str = "auto",
     **options: Any,
 ) -> FittedModel:
     """Trains a model on all cells of a screen.
@@ -60,7 +64,9 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
 
     Args:
         adata: the screen, integer counts (cells, genes); it is not changed.
-        preset: a model by name: `sparseshift.presets.PRESETS`, docs/model.md.
+        preset: a model by name: `sparseshift.presets.PRESETS`, docs/model.md; or a linear baseline,
+            "pca", "factor_analysis", "fast_ica" or "nmf", to which nothing below seed applies (a
+            `FittedFactors`).
         perturbation: obs column of the perturbation: a gene, `A+B`, or the control's name.
         control: the label of unperturbed cells, whose shift is fixed at 0; None: there are none.
         batch: obs column of the batch, a covariate of the decoder; None: no batches.
@@ -76,6 +82,9 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         device: "cpu", "cuda", ..., or "auto": CUDA if there is one.
         checkpoints: a folder where the state of the fit is kept, under a name made of data,
             settings and version, so that the same call goes on after a crash; None: no state.
+        storage: where the counts are kept in training: "memory", that of the device if they fit
+            there; "disk", a temporary file; "auto": disk if adata is a file in backed mode or the
+            counts would take more than half of the memory available. The numbers are the same.
         **options: of the model (`models.options.Options`) and of training
             (`training.config.TrainingConfig`), by name.
 
@@ -94,10 +103,16 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         "validation_fraction": validation_fraction,
     }
     options |= {name: value for name, value in given.items() if value is not None}
+    if preset in METHODS:
+        factors: Any = fit_factors(
+            adata, preset, columns, n_latents=n_latents, seed=seed, options=options
+        )
+        return factors  # Any: a union would have every caller with a VAE narrow it
     model_options, training = _split_options(preset, options)
     recipe = _recipe(preset, model_options, warm_start)
     n_latents = require_whole("n_latents", n_latents, 1)
     seed = require_whole("seed", seed, 0)
+    check_storage(storage)
     target = resolve_device(device)
     check_screen(adata, columns)
     labels = read_perturbations(adata, columns)
@@ -105,7 +120,7 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
     design = Design.of_labels(labels.tolist(), anchor, additive=model_options.additive)
     genes = tuple(map(str, adata.var_names))
     batches = () if batch is None else tuple(sorted(set(read_labels(adata, batch).tolist())))
-    cells, _ = to_cells(adata, columns, genes, design, batches)
+    cells, _ = to_cells(adata, columns, genes, design, batches, storage=storage)
     module = build_model(
         model_options,
         design,
@@ -114,7 +129,9 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         n_latents=n_latents,
         seed=seed,
     ).to(target)
-    train, validation = _hold_out(cells.to(target), training.validation_fraction, seed)
+    train, validation = _hold_out(
+        place(cells, target, storage), training.validation_fraction, seed
+    )
     logger.info(
         "Fitting %s: %d cells, %d genes, %d perturbations, %d latents, seed %d, %s",
         preset, train.n_cells, len(genes), len(design.perturbations), n_latents, seed, target,
@@ -134,9 +151,8 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
     )
     directory = None
     if checkpoints is not None:
-        directory = Path(checkpoints) / fit_identity(
-            {**asdict(spec), "device": str(target)}, (part.cpu().numpy() for part in cells)
-        )
+        settings = {**asdict(spec), "device": str(target)}
+        directory = Path(checkpoints) / fit_identity(settings, cells.tensors())
     history = follow(recipe, module, Job(train, validation, training, seed, directory))
     if not history.edges_converged:
         logger.warning(
@@ -153,7 +169,8 @@ def load(path: str | Path) -> FittedModel:
         FileNotFoundError: there is no model in this directory.
         OptionError: the files are of a format this version does not know.
     """
-    return FittedModel.read(path)
+    factors: Any = FittedFactors.read(path) if is_factors(path) else None
+    return factors or FittedModel.read(path)
 
 
 def simulate(name: Literal["paper"] = "paper", *, seed: int = 0, **sizes: int) -> AnnData:
@@ -260,7 +277,7 @@ def _recipe(preset: str, options: Options, warm_start: str | None) -> str:
     return "rotation"
 
 
-def _hold_out(cells: Cells, fraction: float, seed: int) -> tuple[Cells, Cells | None]:
+def _hold_out(cells: CellStore, fraction: float, seed: int) -> tuple[CellStore, CellStore | None]:
     order = np.random.default_rng(seed).permutation(cells.n_cells)
     n_validation = round(fraction * cells.n_cells)
     if cells.n_cells - n_validation < 2:
@@ -268,6 +285,6 @@ def _hold_out(cells: Cells, fraction: float, seed: int) -> tuple[Cells, Cells | 
             f"The screen has {cells.n_cells} cells; training needs at least 2 beside the "
             f"validation cells (validation_fraction={fraction})."
         )
-    index = torch.from_numpy(order).to(cells.counts.device)
-    validation = cells.take(index[:n_validation]) if n_validation else None
-    return cells.take(index[n_validation:]), validation
+    index = torch.from_numpy(order)
+    validation = cells.subset(index[:n_validation]) if n_validation else None
+    return cells.subset(index[n_validation:]), validation

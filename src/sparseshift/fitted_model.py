@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sparseshift._version import __version__
+from sparseshift.data.cell_store import CellStore
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.errors import OptionError
@@ -111,7 +112,7 @@ class FittedModel:
         spec = replace(self.spec, design=design, adapted=True)
         return FittedModel(spec, module.eval(), self.records)
 
-    def _adapted(self, support: Cells) -> PerturbationVAE:
+    def _adapted(self, support: CellStore) -> PerturbationVAE:
         n_known = len(self.spec.design.perturbations)
         how = get_preset(self.spec.preset).adaptation
         if how == "closed_form":
@@ -121,9 +122,8 @@ class FittedModel:
                 self.module, adapted_prior(self.module.prior, mean, support, n_known)
             )
         paper = {"learning_rate": 0.005, "training_mode": True} if how == "paper" else {}
-        return adapted_by_gradient(
-            self.module, support, n_known, seed=self.spec.seed, **paper
-        )
+        everyone = support.take(torch.arange(support.n_cells, device=support.device))
+        return adapted_by_gradient(self.module, everyone, n_known, seed=self.spec.seed, **paper)
 
     def cell_iwelbo(self, adata: AnnData, n_particles: int, *, seed: int = 0) -> pd.Series:
         """Importance-weighted bound on log p(x | perturbation, total) of each cell, in nats.
@@ -164,7 +164,7 @@ class FittedModel:
         Labels, batches and totals are those of adata; z is drawn from the prior of the label.
         """
         cells, _ = self._cells(adata)
-        generator = torch.Generator(device=cells.counts.device).manual_seed(seed)
+        generator = torch.Generator(device=cells.device).manual_seed(seed)
         with torch.no_grad():
             drawn = [self.module.sample(part, generator).cpu() for part in _chunks(cells)]
         return torch.cat(drawn).numpy()
@@ -250,7 +250,7 @@ class FittedModel:
 
     def _cells(
         self, adata: AnnData, *, design: Design | None = None, with_labels: bool = True
-    ) -> tuple[Cells, tuple[str, ...]]:
+    ) -> tuple[CellStore, tuple[str, ...]]:
         spec = self.spec
         cells, labels = to_cells(
             adata,
@@ -260,16 +260,15 @@ class FittedModel:
             spec.batches,
             with_labels=with_labels,
         )
-        return cells.to(self.module.device), labels
+        return cells.streamed_to(self.module.device), labels
 
     def _table(self, values: Tensor) -> pd.DataFrame:
         columns = [f"z{j}" for j in range(self.spec.n_latents)]
         return pd.DataFrame(values.detach().cpu().numpy(), index=self._index, columns=columns)
 
 
-def _chunks(cells: Cells, size: int = 4096) -> Sequence[Cells]:
-    index = torch.arange(cells.n_cells, device=cells.counts.device)
-    return [cells.take(part) for part in index.split(size)]
+def _chunks(cells: CellStore, size: int = 4096) -> Iterator[Cells]:
+    return cells.chunks(size)
 
 
 def _to_json_numbers(record: dict[str, Any]) -> dict[str, Any]:

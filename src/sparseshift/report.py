@@ -180,13 +180,14 @@ def _notes(metrics: pd.DataFrame) -> list[str]:
         "Validation ELBOs are of unseen cells of trained perturbations; the other scores are of query "
         "cells of held-out perturbations, which no model or baseline saw.",
         "The support_mean baselines and the models saw the same support cells of the held-out "
-        "perturbations; mean_effect and additive saw none. vae adapts nothing; a model with additive "
+        "perturbations; the other baselines saw none. vae adapts nothing; a model with additive "
         "shifts ignores support cells of combinations whose genes were all trained.",
     ]
     if (metrics["model"] == "additive").any():
         notes.append(
             "additive is the sum of the single effects where a combination's parts were all trained "
-            "alone, and mean_effect elsewhere."
+            "alone, and mean_effect elsewhere; ridge needs one part in any trained label, low_rank_linear "
+            "the perturbed genes among the measured ones."
         )
     return notes
 

@@ -13,7 +13,7 @@ import torch
 from anndata import AnnData
 
 import sparseshift as ss
-from sparseshift.data.cells import Cells
+from sparseshift.data.cells import CellSource
 from sparseshift.errors import OptionError, ScreenError
 from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.fitted_model import FittedModel
@@ -223,13 +223,13 @@ def test_validation_cells_are_not_trained_on(
     small: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given: list[Cells | None] = []
+    given: list[CellSource | None] = []
     fit = loop.fit
 
     def watched(
         model: PerturbationVAE,
-        train: Cells,
-        validation: Cells | None,
+        train: CellSource,
+        validation: CellSource | None,
         config: TrainingConfig,
         seed: int,
     ) -> History:
@@ -240,7 +240,10 @@ def test_validation_cells_are_not_trained_on(
     for seed in (0, 1):
         options = {**small, "steps": 1, "validation_fraction": fraction}
         ss.fit(training_screen, "vae", seed=seed, **options)
-    rows = [[tuple(row.tolist()) for row in cells.counts] if cells else [] for cells in given]
+    rows = [
+        [tuple(row.tolist()) for row in next(cells.chunks(200)).counts] if cells else []
+        for cells in given
+    ]
     everyone = sorted(tuple(row) for row in training_screen.X.toarray().tolist())
     assert len(set(everyone)) == 200
     for train, validation in (rows[:2], rows[2:]):

@@ -35,7 +35,15 @@ COLUMNS = Columns("gene", "ctrl")
 HELD_OUT = ["C", "D", "C+D", "A+C"]
 SETTINGS = ScoreSettings(n_particles=4, n_draws=2, n_resamples=50, seed=0)
 KEY = RunKey("small", "svae_plus", "split", 0)
-BASELINES = ["mean_effect", "additive", "support_mean", "support_mean_shrunk"]
+BASELINES = [
+    "no_change",
+    "mean_effect",
+    "additive",
+    "ridge",
+    "low_rank_linear",
+    "support_mean",
+    "support_mean_shrunk",
+]
 
 
 def split_of(screen: AnnData, held_out: list[str], columns: Columns = COLUMNS) -> Split:
@@ -163,11 +171,55 @@ def test_additive_is_the_sum_of_singles_where_both_were_trained(small_screen: An
 def test_scores_are_correlations_over_genes(
     observed: ObservedEffects, baselines: dict[str, dict[str, np.ndarray]]
 ) -> None:
-    for effects in baselines.values():
+    assert list(baselines) == BASELINES
+    for name, effects in baselines.items():
+        if name == "no_change":
+            continue
         r = [stats.pearsonr(effects[p], observed.effects[p]).statistic for p in HELD_OUT]
         interval = observed.score(effects, SETTINGS)
         assert interval.value == pytest.approx(np.mean(r), abs=1e-6)
         assert interval.lower <= interval.value <= interval.upper
+    assert np.isnan(observed.score(baselines["no_change"], SETTINGS).value)
+
+
+def test_errors_are_root_mean_squares_over_genes(
+    observed: ObservedEffects, baselines: dict[str, dict[str, np.ndarray]]
+) -> None:
+    for effects in baselines.values():
+        every = [np.sqrt(((effects[p] - observed.effects[p]) ** 2).mean()) for p in HELD_OUT]
+        assert observed.error(effects, SETTINGS).value == pytest.approx(np.mean(every), abs=1e-6)
+    size = np.mean([np.sqrt((observed.effects[p] ** 2).mean()) for p in HELD_OUT])
+    assert observed.error(baselines["no_change"], SETTINGS).value == pytest.approx(size, abs=1e-6)
+    assert observed.error(observed.effects, SETTINGS).value == 0.0
+
+
+def test_ridge_uses_the_parts_that_were_trained(small_screen: AnnData) -> None:
+    split = split_of(small_screen, ["A+B", "C+D", "A+C", "D"])
+    observed = ObservedEffects(small_screen, COLUMNS, split, tuple(small_screen.var_names))
+    found = baseline_effects(observed, "ctrl")
+    # only singles are left: nothing to choose the penalty by, so the smallest
+    np.testing.assert_allclose(found["ridge"]["A+B"], found["additive"]["A+B"], rtol=2e-3)
+    np.testing.assert_allclose(found["ridge"]["A+C"], found["additive"]["A+C"], rtol=2e-3)
+    # C was trained and D was not; of D alone nothing is known
+    assert not np.allclose(found["ridge"]["C+D"], found["mean_effect"]["C+D"], atol=0.01)
+    np.testing.assert_array_equal(found["ridge"]["D"], found["mean_effect"]["D"])
+
+
+def test_the_low_rank_model_needs_the_perturbed_genes_among_the_measured(
+    small_screen: AnnData, baselines: dict[str, dict[str, np.ndarray]]
+) -> None:
+    for label in HELD_OUT:
+        np.testing.assert_array_equal(
+            baselines["low_rank_linear"][label], baselines["mean_effect"][label]
+        )
+    named = small_screen.copy()
+    named.var_names = ["A", "B", "C", *named.var_names[3:]]
+    split = split_of(named, ["A+B", "C", "D"])
+    observed = ObservedEffects(named, COLUMNS, split, tuple(named.var_names))
+    found = baseline_effects(observed, "ctrl")
+    for label, differs in (("A+B", True), ("C", True), ("D", False)):
+        same = np.array_equal(found["low_rank_linear"][label], found["mean_effect"][label])
+        assert same != differs
 
 
 def test_a_strong_effect_is_found_by_its_support_cells(
@@ -181,10 +233,12 @@ def test_tidy_baselines(small_screen: AnnData, split: Split) -> None:
         small_screen, COLUMNS, split, tuple(small_screen.var_names), "small", SETTINGS
     )
     assert list(table.columns) == METRIC_COLUMNS
-    assert table["model"].tolist() == BASELINES
+    by_metric = table.groupby("metric")["model"].apply(list)
+    assert by_metric["ate_rmse"] == BASELINES
+    assert by_metric["ate_pearson_r"] == BASELINES[1:]
     assert set(table["screen"]) == {"small"}
     assert set(table["split"]) == {"split"}
-    assert set(table["metric"]) == {"ate_pearson_r"}
+    assert table["value"].notna().all()
     assert set(table["subset"]) == {QUERY}
     assert table["seed"].isna().all()
     assert str(table["seed"].dtype) == "Int64"
@@ -209,7 +263,8 @@ def test_halves_of_the_control_keep_noise_from_agreeing() -> None:
     split = split_of(screen, [f"P{i}" for i in range(6)])
     genes = tuple(screen.var_names)
     table = score_baselines(screen, COLUMNS, split, genes, "noise", SETTINGS).set_index("model")
-    assert table["value"].abs().max() < 0.15
+    r = table.loc[table["metric"] == "ate_pearson_r", "value"]
+    assert r.abs().max() < 0.15
     # one control for both sides makes noise predict noise
     controls = list(split.control_b)
     observed = ObservedEffects(screen, COLUMNS, split, genes)
@@ -229,9 +284,10 @@ def test_tidy_query_scores(
     cells = score_cells(model, small_screen, split, SETTINGS)
     table = score_query(model, cells, small_screen, split, KEY, SETTINGS)
     assert list(table.columns) == METRIC_COLUMNS
-    assert table["metric"].tolist() == ["inll_macro_k4", "inll_micro_k4", "ate_pearson_r"]
+    scored = ["inll_macro_k4", "inll_micro_k4", "ate_pearson_r", "ate_rmse"]
+    assert table["metric"].tolist() == scored
     assert set(table["subset"]) == {QUERY}
-    assert table["seed"].tolist() == [0, 0, 0]
+    assert table["seed"].tolist() == [0] * 4
     assert ((table["lower"] <= table["value"]) & (table["value"] <= table["upper"])).all()
     value = table.set_index("metric")["value"]
     query = small_screen[list(split.query)]

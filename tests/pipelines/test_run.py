@@ -10,7 +10,15 @@ import pandas as pd
 import pytest
 
 FITS = [("held_out", model) for model in ("vae", "ivae", "svae_plus")] + [("full", "svae_plus")]
-BASELINES = ["mean_effect", "additive", "support_mean", "support_mean_shrunk"]
+BASELINES = [
+    "no_change",
+    "mean_effect",
+    "additive",
+    "ridge",
+    "low_rank_linear",
+    "support_mean",
+    "support_mean_shrunk",
+]
 
 
 def read_metrics(project: Path) -> pd.DataFrame:

@@ -9,9 +9,13 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from sparseshift.errors import OptionError
-from sparseshift.models.masks import FixedMask
-from sparseshift.models.priors import ShiftPrior
-from sparseshift.probability.masked_shift import SubsetMixture, shift_moments, subset_mixture
+from sparseshift.models.priors import Shift
+from sparseshift.probability.masked_shift import (
+    SubsetMixture,
+    members,
+    shift_moments,
+    subset_mixture,
+)
 
 # the control, singles, doubles, a triple, and one perturbation twice
 DESIGN = torch.tensor(
@@ -19,6 +23,7 @@ DESIGN = torch.tensor(
     dtype=torch.float64,
 )
 EFFECT = torch.tensor([[2.0, -0.5], [0.0, 3.0], [-1.2, 0.7]], dtype=torch.float64)
+VARIANCE = torch.tensor([[0.3, 1.5], [0.0, 0.2], [2.0, 0.04]], dtype=torch.float64)
 INCLUSIONS = {
     "between": torch.tensor([[0.3, 0.9], [0.5, 0.01], [0.7, 0.2]], dtype=torch.float64),
     "with 0 and 1": torch.tensor([[0.0, 1.0], [0.5, 1.0], [1.0, 0.0]], dtype=torch.float64),
@@ -59,9 +64,8 @@ def test_kl_is_the_mean_of_kls_over_all_masks(inclusion: Tensor) -> None:
         shift = (DESIGN @ (mask * EFFECT))[label]
         prior = Normal(shift, torch.ones_like(shift))
         expected += probability * kl_divergence(Normal(mean, std), prior).sum(-1)
-    prior_module = ShiftPrior(EFFECT.clone(), FixedMask(inclusion))
-    kl = prior_module.kl_divergence(mean, std, label, DESIGN)
-    torch.testing.assert_close(kl.detach(), expected)
+    first, second = (moment[label] for moment in shift_moments(DESIGN, inclusion, EFFECT))
+    torch.testing.assert_close(Shift(first, second).kl_divergence(mean, std), expected)
 
 
 @each_inclusion
@@ -164,3 +168,59 @@ def test_no_labels_and_no_perturbations() -> None:
     expected = Normal(0.0, 1.0).log_prob(z).sum(-1)
     torch.testing.assert_close(empty.log_density(z, torch.tensor([0, 1, 1, 0])), expected)
     assert isinstance(empty, SubsetMixture)
+
+
+@each_inclusion
+def test_moments_with_uncertain_effects_are_those_over_masks_and_effects(
+    inclusion: Tensor,
+) -> None:
+    mean, variance = shift_moments(DESIGN, inclusion, EFFECT, VARIANCE)
+    first = torch.zeros_like(mean)
+    second = torch.zeros_like(mean)
+    for probability, mask in every_mask(inclusion):
+        shift = DESIGN @ (mask * EFFECT)
+        first += probability * shift
+        second += probability * (shift.square() + DESIGN.square() @ (mask * VARIANCE))
+    torch.testing.assert_close(mean, first)
+    torch.testing.assert_close(variance, second - first.square(), atol=1e-12, rtol=1e-10)
+
+
+@each_inclusion
+def test_density_with_uncertain_effects_is_the_mean_over_all_masks(inclusion: Tensor) -> None:
+    z = torch.from_numpy(np.random.default_rng(2).normal(0.0, 2.0, size=(3, 16, 2)))
+    label = torch.arange(16) % len(DESIGN)
+    density = torch.zeros(3, 16, dtype=torch.float64)
+    for probability, mask in every_mask(inclusion):
+        shift = (DESIGN @ (mask * EFFECT))[label]
+        # a perturbation that is in a label twice moves it twice by the same effect
+        spread = (1.0 + DESIGN.square() @ (mask * VARIANCE)).sqrt()[label]
+        density += probability * Normal(shift, spread).log_prob(z).sum(-1).exp()
+    mixture = subset_mixture(DESIGN, inclusion, EFFECT, VARIANCE)
+    torch.testing.assert_close(mixture.log_density(z, label), density.log())
+
+
+@each_inclusion
+@pytest.mark.parametrize("variance", [None, VARIANCE], ids=["known", "uncertain"])
+def test_moments_of_drawn_shifts_and_of_drawn_latents(
+    inclusion: Tensor, variance: Tensor | None
+) -> None:
+    n = 20_000
+    label = torch.arange(len(DESIGN)).repeat_interleave(n)
+    mixture = subset_mixture(DESIGN, inclusion, EFFECT, variance)
+    mean, spread = shift_moments(DESIGN, inclusion, EFFECT, variance)
+    for draw, total in ((mixture.sample_shift, spread), (mixture.sample, spread + 1.0)):
+        drawn = draw(label, torch.Generator().manual_seed(0)).reshape(len(DESIGN), n, 2)
+        assert ((drawn.mean(1) - mean).abs() <= 5.0 * (total / n).sqrt() + 1e-12).all()
+        fourth = (drawn - mean.unsqueeze(1)).pow(4).mean(1)
+        error = ((fourth - total.square()).clamp(min=0.0) / n).sqrt()
+        assert ((drawn.var(1) - total).abs() <= 5.0 * error + 1e-12).all()
+
+
+def test_members_are_the_parts_of_each_label_with_their_doses() -> None:
+    dose, member = members(DESIGN)
+    assert dose.shape == member.shape == (len(DESIGN), 3)
+    for row, doses, parts in zip(DESIGN, dose, member, strict=True):
+        rebuilt = torch.zeros_like(row).index_add(0, parts, doses)
+        assert torch.equal(rebuilt, row)
+    assert members(DESIGN[:1])[0].shape == (1, 0)
+    assert members(DESIGN[[1, 6]])[0].shape == (2, 1)

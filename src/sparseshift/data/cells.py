@@ -1,6 +1,7 @@
 """Cells as tensors: counts, label and batch codes, and the design of the labels."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 
 class Cells(NamedTuple):
-    """A set of cells on one device.
+    """A set of cells on one device, as models take them: a batch.
 
     Attributes:
         counts: (cells, genes) float32, integer values.
@@ -27,6 +28,16 @@ class Cells(NamedTuple):
         """How many cells there are."""
         return int(self.counts.shape[0])
 
+    @property
+    def n_genes(self) -> int:
+        """How many genes there are."""
+        return int(self.counts.shape[1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the cells are."""
+        return self.counts.device
+
     def take(self, index: Tensor) -> "Cells":
         """The cells at these positions, shape (n,) int64."""
         return Cells(
@@ -36,9 +47,50 @@ class Cells(NamedTuple):
             self.design,
         )
 
+    def chunks(self, size: int) -> Iterator["Cells"]:
+        """All cells in order, at most `size` at a time."""
+        return chunks(self, size)
+
     def to(self, device: torch.device | str) -> "Cells":
         """The same cells on another device."""
         return Cells(*(tensor.to(device) for tensor in self))
+
+
+class CellSource(Protocol):
+    """Where batches of cells come from: `Cells`, or a `CellStore` that holds them in few bytes."""
+
+    @property
+    def n_cells(self) -> int:
+        """How many cells there are."""
+
+    @property
+    def n_genes(self) -> int:
+        """How many genes there are."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches, labels and the design are."""
+
+    @property
+    def label(self) -> Tensor:
+        """(cells,) int64, row of `design`."""
+
+    @property
+    def design(self) -> Tensor:
+        """(labels, perturbations) float32."""
+
+    def take(self, index: Tensor) -> Cells:
+        """The cells at these positions, shape (n,) int64 on `device`."""
+
+    def chunks(self, size: int) -> Iterator[Cells]:
+        """All cells in order, at most `size` at a time."""
+
+
+def chunks(cells: CellSource, size: int) -> Iterator[Cells]:
+    """All cells in order, at most `size` at a time; one empty chunk where there are none."""
+    for first in range(0, max(1, cells.n_cells), size):
+        last = min(first + size, cells.n_cells)
+        yield cells.take(torch.arange(first, last, device=cells.device))
 
 
 def encode_labels(labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -22,6 +22,12 @@ def pearson_r(predicted: np.ndarray, observed: np.ndarray) -> float:
     return float(x @ y / norm) if norm > 0 else float("nan")
 
 
+def rmse(predicted: np.ndarray, observed: np.ndarray) -> float:
+    """Root mean squared difference over genes, in the units of log-normalised profiles."""
+    difference = np.asarray(predicted, dtype=np.float64) - observed
+    return float(np.sqrt(np.mean(difference**2)))
+
+
 def _centred(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     centred = values - values.mean()

@@ -9,14 +9,14 @@ same thing by gradient on the cells it scores; paper's code, stage 3.)
 import torch
 from torch import Tensor
 
-from sparseshift.data.cells import Cells
+from sparseshift.data.cells import CellSource
 from sparseshift.models.priors import LatentPrior, StandardNormalPrior
 from sparseshift.models.vae import PerturbationVAE
 
 
 @torch.no_grad()
 def adapted_prior(
-    prior: LatentPrior, posterior_mean: Tensor, support: Cells, n_known: int
+    prior: LatentPrior, posterior_mean: Tensor, support: CellSource, n_known: int
 ) -> LatentPrior:
     """The prior with rows for new perturbations, fitted to support cells.
 

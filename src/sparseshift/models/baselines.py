@@ -9,6 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 
+def no_change(n_genes: int) -> np.ndarray:
+    """The control mean, that is no effect, (genes,) of zeros (Ahlmann-Eltze et al. 2025)."""
+    return np.zeros(n_genes)
+
+
 def mean_effect(effects: Mapping[str, np.ndarray]) -> np.ndarray:
     """The average effect over training perturbations, (genes,): the same for every perturbation."""
     return np.mean(list(effects.values()), axis=0)

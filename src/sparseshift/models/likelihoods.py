@@ -7,7 +7,7 @@
 | gaussian | log(1 + counts scaled to 10,000) | the mean |
 """
 
-from typing import cast
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -131,9 +131,9 @@ LIKELIHOODS = ("nb", "poisson", "gaussian")
 
 def likelihood(name: str, n_genes: int) -> Likelihood:
     """The likelihood of this name, with fresh parameters."""
-    made = {
+    made: dict[str, Callable[[], Likelihood]] = {
         "nb": lambda: NegativeBinomial(n_genes),
         "poisson": Poisson,
         "gaussian": lambda: Gaussian(n_genes),
     }
-    return cast(Likelihood, made[name]())
+    return made[name]()

@@ -11,7 +11,7 @@
 """
 
 import math
-from typing import cast
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -158,11 +158,9 @@ class EdgeBudget(MaskPrior):
         return descent - (ascent - ascent.detach())
 
 
-def mask_prior(
-    name: str, alpha: float, inclusion: float, budget: float
-) -> MaskPrior:
+def mask_prior(name: str, alpha: float, inclusion: float, budget: float) -> MaskPrior:
     """The prior of this name; see the table of this file for what it takes."""
-    made = {
+    made: dict[str, Callable[[], MaskPrior]] = {
         "none": NoPrior,
         "l1": lambda: L1(alpha),
         "l1_mean_loss": lambda: MeanLossL1(alpha),
@@ -171,4 +169,4 @@ def mask_prior(
         "beta_bernoulli": lambda: BetaBernoulli(alpha),
         "edge_budget": lambda: EdgeBudget(budget),
     }
-    return cast(MaskPrior, made[name]())
+    return made[name]()

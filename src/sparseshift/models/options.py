@@ -93,6 +93,10 @@ class Options:
             _require_number(name, getattr(self, name), 0.0, open_end=True)
         _require_number("effect_start", self.effect_start, 0.0)
         _require_number("inclusion_prior", self.inclusion_prior, 0.0, open_end=True, below=1.0)
+        self._require_strengths()
+        self._require_parts_that_fit()
+
+    def _require_strengths(self) -> None:
         if self.edge_budget is not None:
             _require_number("edge_budget", self.edge_budget, 0.0, open_end=True)
         if self.alpha is not None and not (1.0 <= _number("alpha", self.alpha) < math.inf):
@@ -101,7 +105,6 @@ class Options:
             )
         if not math.isfinite(_number("initial_logit", self.initial_logit)):
             raise OptionError(f"initial_logit={self.initial_logit} must be finite.")
-        self._require_parts_that_fit()
 
     def _require_parts_that_fit(self) -> None:
         random = self.mask == "bernoulli" or self.effect == "normal"

@@ -168,13 +168,14 @@ class ShiftPrior(LatentPrior):
         if self.draw == "marginal":
             return ShiftNoise()
         table = self.effects.mean()
-        kind = {"generator": generator, "dtype": table.dtype, "device": table.device}
+        shape = tuple(table.shape)
+        masks = shape
         if self.draw == "per_cell":
-            n_parts = members(cells.design)[0].shape[1]
-            uniform = torch.rand(cells.n_cells, n_parts, table.shape[1], **kind)
-        else:
-            uniform = torch.rand(table.shape, **kind)
-        return ShiftNoise(uniform, torch.randn(table.shape, **kind))
+            masks = (cells.n_cells, members(cells.design)[0].shape[1], shape[1])
+        dtype, device = table.dtype, table.device
+        uniform = torch.rand(masks, generator=generator, dtype=dtype, device=device)
+        normal = torch.randn(shape, generator=generator, dtype=dtype, device=device)
+        return ShiftNoise(uniform, normal)
 
     def shift(self, cells: Cells, noise: ShiftNoise) -> Shift:
         """Moments or draws, by `draw`."""
@@ -224,7 +225,9 @@ class ShiftPrior(LatentPrior):
             # as sure of new effects as of the known ones, in the median
             log_std = self.effects.log_std.detach()
             new = log_std.median(0).values.expand_as(rows) if len(log_std) else rows - 2.0
-            effect: PointEffect = NormalEffect(table, torch.cat([log_std, new]), self.effects.scale)
+            effect: PointEffect = NormalEffect(
+                table, torch.cat([log_std, new]), self.effects.scale
+            )
         else:
             effect = PointEffect(table)
         return ShiftPrior(effect, mask, self.draw)

@@ -40,6 +40,9 @@ _KNOWN = {
     "ate_pearson_r": MetricName(
         "predicted against observed effects", "Pearson r over genes", "higher"
     ),
+    "ate_rmse": MetricName(
+        "error of predicted effects", "root mean square over genes, log(1 + counts)", "lower"
+    ),
     "energy_distance": MetricName("energy distance", "", "lower"),
     "perturbation_discrimination": MetricName("perturbation discrimination", "", "higher"),
     "mcc": MetricName("matched latents", "mean |r|", "higher"),

@@ -1,11 +1,13 @@
 """Average effects on expression: observed in query cells, and predicted by a model."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from sparseshift.data.splits import Split
-from sparseshift.evaluation.average_effects import log_normalise, mean_profile, pearson_r
+from sparseshift.evaluation.average_effects import log_normalise, mean_profile, pearson_r, rmse
 from sparseshift.evaluation.intervals import Interval, bootstrap_mean
 from sparseshift.fitted_model import FittedModel
 from sparseshift.scoring.cells import with_model_counts
@@ -28,6 +30,7 @@ class ObservedEffects:
         self.counts = dense_counts(screen, columns.layer, genes)
         self.position = pd.Series(np.arange(screen.n_obs), index=screen.obs_names)
         self.split = split
+        self.genes = genes
         controls = self.rows(split.control_a + split.control_b)
         self.target_total = float(np.median(self.counts[controls].sum(1)))
         reference = self.profile(self.rows(split.control_b))
@@ -48,8 +51,22 @@ class ObservedEffects:
 
     def score(self, predicted: dict[str, np.ndarray], settings: ScoreSettings) -> Interval:
         """Mean over held-out perturbations of the correlation of effects over genes."""
-        r = [pearson_r(predicted[label], self.effects[label]) for label in sorted(self.effects)]
-        return bootstrap_mean(np.array(r), n_resamples=settings.n_resamples, seed=settings.seed)
+        return self._mean(pearson_r, predicted, settings)
+
+    def error(self, predicted: dict[str, np.ndarray], settings: ScoreSettings) -> Interval:
+        """Mean over held-out perturbations of the root mean squared error over genes."""
+        return self._mean(rmse, predicted, settings)
+
+    def _mean(
+        self,
+        score: Callable[[np.ndarray, np.ndarray], float],
+        predicted: dict[str, np.ndarray],
+        settings: ScoreSettings,
+    ) -> Interval:
+        values = [score(predicted[label], self.effects[label]) for label in sorted(self.effects)]
+        return bootstrap_mean(
+            np.array(values), n_resamples=settings.n_resamples, seed=settings.seed
+        )
 
 
 def predicted_effects(

@@ -66,4 +66,5 @@ def score_query(
         observed = ObservedEffects(screen, model.spec.columns, split, model.spec.genes)
         predicted = predicted_effects(model, screen, split, observed.target_total, settings)
         values.append(("ate_pearson_r", QUERY, observed.score(predicted, settings)))
+        values.append(("ate_rmse", QUERY, observed.error(predicted, settings)))
     return key.rows(values)

@@ -19,7 +19,13 @@ METRIC_COLUMNS = [
 ]
 
 
-HEADLINE = ("inll_macro", "inll_micro", "ate_pearson_r", "validation_negative_elbo_macro")
+HEADLINE = (
+    "inll_macro",
+    "inll_micro",
+    "ate_pearson_r",
+    "ate_rmse",
+    "validation_negative_elbo_macro",
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From AnnData to the tensors a model eats: the right genes, labels, batches."""
+"""From AnnData to the cells a model eats: the right genes, labels, batches."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,15 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from sparseshift.data.cells import Cells, encode_labels
+from sparseshift.data.cell_store import CellStore
+from sparseshift.data.cells import encode_labels
+from sparseshift.data.compact import Survey, compact
 from sparseshift.data.design import Design
+from sparseshift.data.placement import allocator
 from sparseshift.data.splits import Split
 from sparseshift.errors import ScreenError
 from sparseshift.screens.columns import Columns, canonical
+from sparseshift.screens.counts import count_parts
 
 
 def dense_counts(adata: AnnData, layer: str | None, genes: Sequence[str]) -> np.ndarray:
@@ -19,6 +23,19 @@ def dense_counts(adata: AnnData, layer: str | None, genes: Sequence[str]) -> np.
 
     Raises:
         ScreenError: genes are missing; the message names some and says how many.
+    """
+    position = gene_positions(adata, layer, genes)
+    matrix = adata.X if layer is None else adata.layers[layer]
+    chosen = matrix[:, position]
+    dense = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
+    return np.ascontiguousarray(dense, dtype=np.float32)
+
+
+def gene_positions(adata: AnnData, layer: str | None, genes: Sequence[str]) -> np.ndarray:
+    """Where these genes are among var_names, (genes,).
+
+    Raises:
+        ScreenError: genes are missing, or the layer is.
     """
     if not adata.var_names.is_unique:
         raise ScreenError("var_names are not unique. Call adata.var_names_make_unique().")
@@ -32,10 +49,7 @@ def dense_counts(adata: AnnData, layer: str | None, genes: Sequence[str]) -> np.
             f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}. "
             "Use the gene names of the screen the model was trained on."
         )
-    matrix = adata.X if layer is None else adata.layers[layer]
-    chosen = matrix[:, position]
-    dense = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
-    return np.ascontiguousarray(dense, dtype=np.float32)
+    return position
 
 
 def read_perturbations(adata: AnnData, columns: Columns) -> np.ndarray:
@@ -83,8 +97,11 @@ def to_cells(
     batches: Sequence[str],
     *,
     with_labels: bool = True,
-) -> tuple[Cells, tuple[str, ...]]:
-    """The cells of a screen as tensors on the CPU, and the labels that their codes stand for.
+    storage: str = "auto",
+) -> tuple[CellStore, tuple[str, ...]]:
+    """The cells of a screen on the CPU, and the labels that their codes stand for.
+
+    Counts are read in parts and kept in few bytes, in memory or on disk; the screen is not copied.
 
     Args:
         adata: the screen.
@@ -93,29 +110,32 @@ def to_cells(
         design: rows of the effect table.
         batches: names the model knows; empty without a batch column.
         with_labels: False for what needs no perturbation (latents): all cells get label 0.
+        storage: where the counts are kept: "memory", "disk" or "auto" (`data.placement`).
 
     Raises:
         ScreenError: missing genes or columns, unknown perturbations or batches, empty cells.
     """
-    counts = dense_counts(adata, columns.layer, genes)
-    empty = np.flatnonzero(counts.sum(1) == 0)
+    parts = count_parts(adata, columns.layer, gene_positions(adata, columns.layer, genes))
+    survey = Survey.of(parts)
+    empty = np.flatnonzero(survey.totals == 0)
     if len(empty):
         names = ", ".join(map(str, adata.obs_names[empty[:5]]))
         raise ScreenError(
             f"{len(empty)} cells have no count in the model's {len(genes)} genes: {names}"
             f"{' ...' if len(empty) > 5 else ''}. Drop them first."
         )
-    code = np.zeros(len(counts), dtype=np.int64)
+    code = np.zeros(adata.n_obs, dtype=np.int64)
     labels: tuple[str, ...] = ("",)
     matrix = np.zeros((1, len(design.perturbations)), dtype=np.float32)
     if with_labels:
         code, labels = encode_labels(read_perturbations(adata, columns))
         matrix = design.matrix(labels)
-    batch = np.zeros(len(counts), dtype=np.int64)
+    batch = np.zeros(adata.n_obs, dtype=np.int64)
     if batches and with_labels:
         batch = _batch_codes(read_labels(adata, str(columns.batch)), str(columns.batch), batches)
-    tensors = (torch.from_numpy(part) for part in (counts, code, batch, matrix))
-    return Cells(*tensors), labels
+    allocate = allocator(storage, survey.nbytes(), from_file=adata.isbacked)
+    counts = compact(parts, survey=survey, allocate=allocate)
+    return CellStore(counts, *map(torch.from_numpy, (code, batch, matrix))), labels
 
 
 def _batch_codes(values: np.ndarray, column: str, batches: Sequence[str]) -> np.ndarray:

@@ -7,7 +7,9 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-MAX_ELEMENTS = 2**23  # cells times genes of a block: 64 MiB where it is dense and double
+from sparseshift.data.parts import LEAST_GENES, Parts
+
+MAX_ELEMENTS = 2**21  # cells times genes of a block: 16 MiB where it is dense and double
 
 
 class Block(NamedTuple):
@@ -26,12 +28,13 @@ def name_of(layer: str | None) -> str:
 def blocks(adata: AnnData, layer: str | None) -> Iterator[Block]:
     """The counts in blocks of bounded memory: of cells, or of genes where they are stored by column.
 
-    A view is read through smaller views and so is neither copied nor made actual. A view of a file
-    on disk is the exception: anndata cannot index it again, so that its counts are read in one go.
+    A view is read from what it is a view of, and so is neither copied nor made actual.
     """
-    read, by_gene, shape = _reader(adata, layer)
+    read, by_gene = _reader(adata, layer)
+    shape = adata.shape
     long, wide = shape[::-1] if by_gene else shape
-    step = max(1, MAX_ELEMENTS // max(1, wide))
+    least = LEAST_GENES if by_gene else 1
+    step = max(least, MAX_ELEMENTS // max(1, wide))
     for start in range(0, long, step):
         piece = slice(start, min(start + step, long))
         block = _triples(read(slice(None), piece) if by_gene else read(piece, slice(None)))
@@ -46,11 +49,22 @@ def read_counts(
     adata: AnnData, layer: str | None, cells: np.ndarray | slice = slice(None)
 ) -> sparse.csr_matrix:
     """The counts of some cells as CSR in single precision, which is exact up to 2**24; never the original."""
-    read, _, _ = _reader(adata, layer)
+    read, _ = _reader(adata, layer)
     counts = sparse.csr_matrix(read(cells, slice(None)), dtype=np.float32, copy=True)
     counts.sum_duplicates()
     counts.eliminate_zeros()
     return counts
+
+
+def count_parts(adata: AnnData, layer: str | None, genes: np.ndarray) -> Parts:
+    """The counts of some genes, by position and in this order, to be read in parts."""
+    read, by_gene = _reader(adata, layer)
+    all_genes = np.array_equal(genes, np.arange(adata.n_vars))
+    return Parts(
+        lambda i, j: read(i, j if all_genes else genes[j]),
+        (adata.n_obs, len(genes)),
+        by_gene=by_gene,
+    )
 
 
 def matrix_of(adata: AnnData, layer: str | None) -> Any:
@@ -58,23 +72,41 @@ def matrix_of(adata: AnnData, layer: str | None) -> Any:
     return adata.X if layer is None else adata.layers[layer]
 
 
-def _reader(
-    adata: AnnData, layer: str | None
-) -> tuple[Callable[[Any, Any], Any], bool, tuple[int, int]]:
-    if adata.is_view and not adata.isbacked:
-        by_gene = getattr(matrix_of(adata[:1], layer), "format", "") == "csc"
-        return (
-            lambda i, j: matrix_of(adata[i, _outer(i, j, adata.n_vars)], layer),
-            by_gene,
-            adata.shape,
-        )
-    matrix = matrix_of(adata, layer)
-    return lambda i, j: matrix[i, j], getattr(matrix, "format", "") == "csc", adata.shape
+def _reader(adata: AnnData, layer: str | None) -> tuple[Callable[[Any, Any], Any], bool]:
+    """What reads a block of cells and genes, by slices or positions, and whether it likes genes best."""
+    whole, cells, genes = adata, slice(None), slice(None)
+    if adata.is_view:
+        # Not public: X of a view is a copy, and anndata cannot index a view of a file once more.
+        whole, cells, genes = adata._adata_ref, adata._oidx, adata._vidx
+    matrix = matrix_of(whole, layer)
+    by_gene = getattr(matrix, "format", "") == "csc"
+
+    def read(i: Any, j: Any) -> Any:
+        along = (_within(cells, i, matrix.shape[0]), _within(genes, j, matrix.shape[1]))
+        part = _picked(matrix, along[by_gene], axis=int(by_gene))
+        return _picked(part, along[not by_gene], axis=int(not by_gene))
+
+    return read, by_gene
 
 
-def _outer(i: Any, j: Any, n_genes: int) -> Any:
-    # Of a view with a step, scipy 1.17 takes an array and a slice for pairs; of two arrays anndata takes the product.
-    return np.arange(n_genes)[j] if isinstance(i, np.ndarray) else j
+def _within(shown: Any, chosen: Any, n: int) -> Any:
+    """Positions in the matrix of those chosen among the shown; a slice where they follow each other."""
+    places = np.arange(n)[shown][chosen]
+    if len(places) and (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
+
+
+def _picked(matrix: Any, places: Any, axis: int) -> Any:
+    """Some rows or columns of a matrix in memory or on disk; all of one in memory are the matrix itself."""
+    in_memory = sparse.issparse(matrix) or isinstance(matrix, np.ndarray)
+    if in_memory and isinstance(places, slice) and places == slice(0, matrix.shape[axis]):
+        return matrix
+    if in_memory or isinstance(places, slice):
+        return matrix[places] if axis == 0 else matrix[:, places]
+    order, back = np.unique(places, return_inverse=True)  # files are read in increasing order
+    part = matrix[order] if axis == 0 else matrix[:, order]
+    return part[back] if axis == 0 else part[:, back]
 
 
 def _triples(matrix: Any) -> Block:

@@ -59,6 +59,15 @@ class TrainingConfig:
         if self.max_epochs is not None:
             whole = require_whole("max_epochs", self.max_epochs, 1)
             object.__setattr__(self, "max_epochs", whole)
+        for name, choices in (("schedule", SCHEDULES), ("objective_scale", OBJECTIVE_SCALES)):
+            if getattr(self, name) not in choices:
+                raise OptionError(
+                    f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}."
+                )
+        self._require_rates()
+        self._require_shares()
+
+    def _require_rates(self) -> None:
         for name in (
             "learning_rate",
             "logit_rate",
@@ -66,12 +75,14 @@ class TrainingConfig:
             "warm_start_kl_weight",
             "adam_eps",
         ):
-            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+            if not 0 < getattr(self, name) < math.inf:
                 raise OptionError(f"{name}={getattr(self, name)} must be positive.")
-        if self.gradient_clip is not None and not (0 < self.gradient_clip < math.inf):
+        if self.gradient_clip is not None and not 0 < self.gradient_clip < math.inf:
             raise OptionError(f"gradient_clip={self.gradient_clip} must be positive.")
-        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+        if not 0 <= self.weight_decay < math.inf:
             raise OptionError(f"weight_decay={self.weight_decay} must not be negative.")
+
+    def _require_shares(self) -> None:
         if not 0.0 < self.warm_start_share < 1.0:
             raise OptionError(f"warm_start_share={self.warm_start_share} must lie in (0, 1).")
         if not 0.0 <= self.kl_warmup <= 1.0:
@@ -80,11 +91,6 @@ class TrainingConfig:
             raise OptionError(
                 f"validation_fraction={self.validation_fraction} must lie in [0, 1)."
             )
-        for name, choices in (("schedule", SCHEDULES), ("objective_scale", OBJECTIVE_SCALES)):
-            if getattr(self, name) not in choices:
-                raise OptionError(
-                    f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}."
-                )
 
     def part(self, share: float) -> "TrainingConfig":
         """The same settings for a phase with this share of the length."""

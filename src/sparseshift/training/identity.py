@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
-def fit_identity(settings: dict[str, Any], arrays: Iterable[np.ndarray]) -> str:
+def fit_identity(settings: dict[str, Any], data: Iterable[Tensor]) -> str:
     """A hash of settings, data, and the code that computes.
 
     Args:
-        settings: plain data, everything that the numbers depend on beside the arrays.
-        arrays: the data, in an order that does not change.
+        settings: plain data, everything that the numbers depend on beside the data.
+        data: in an order that does not change.
 
     Returns:
         32 hexadecimal digits.
@@ -25,8 +26,8 @@ def fit_identity(settings: dict[str, Any], arrays: Iterable[np.ndarray]) -> str:
     text = json.dumps(settings, sort_keys=True, allow_nan=True, default=str)
     for part in (text, torch.__version__, _code_digest()):
         digest.update(part.encode() + b"\0")
-    for array in arrays:
-        whole = np.ascontiguousarray(array)
+    for tensor in data:
+        whole = np.ascontiguousarray(tensor.cpu().numpy())
         digest.update(f"{whole.dtype.str}{whole.shape}".encode() + b"\0")
         digest.update(whole.data)
     return digest.hexdigest()[:32]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sparseshift.data.cells import Cells
+from sparseshift.data.cells import CellSource
 from sparseshift.errors import TrainingError
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.probability.bounds import ElboTerms
@@ -19,7 +19,7 @@ from sparseshift.training.history import History, Record
 from sparseshift.training.optimizer import FlatAdam, ParameterGroup
 from sparseshift.training.schedule import Schedule
 from sparseshift.training.threads import one_thread
-from sparseshift.training.validation import Validation, validate
+from sparseshift.training.validation import Validation, chunk_size, validate
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ FAST_PARAMETERS = ("logit", "log_multiplier")  # they travel several units, see 
 @one_thread()
 def fit(
     model: PerturbationVAE,
-    train: Cells,
-    validation: Cells | None,
+    train: CellSource,
+    validation: CellSource | None,
     config: TrainingConfig,
     seed: int,
     checkpoint: Checkpoint | None = None,
@@ -70,8 +70,8 @@ class _Fit:
     def __init__(
         self,
         model: PerturbationVAE,
-        train: Cells,
-        validation: Cells | None,
+        train: CellSource,
+        validation: CellSource | None,
         config: TrainingConfig,
         seed: int,
     ) -> None:
@@ -215,7 +215,8 @@ class _Fit:
 
 
 def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
-    fast, others = [], []
+    fast: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -230,7 +231,7 @@ def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
 
 
 @torch.no_grad()
-def _mean_constant(model: PerturbationVAE, cells: Cells, chunk: int = 4096) -> float:
+def _mean_constant(model: PerturbationVAE, cells: CellSource, chunk: int = 4096) -> float:
     index = torch.arange(cells.n_cells, device=cells.label.device)
     parts = [model.likelihood.constant(cells.take(part).counts) for part in index.split(chunk)]
     return torch.cat(parts).mean().item()

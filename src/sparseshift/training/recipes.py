@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sparseshift.data.cells import Cells
+from sparseshift.data.cells import CellSource
 from sparseshift.models.adaptation import with_new_rows
 from sparseshift.models.masks import BernoulliMask
 from sparseshift.models.priors import ShiftPrior, StandardNormalPrior
@@ -32,8 +32,8 @@ class Job(NamedTuple):
         directory: where checkpoints are kept; None: nowhere.
     """
 
-    train: Cells
-    validation: Cells | None
+    train: CellSource
+    validation: CellSource | None
     config: TrainingConfig
     seed: int
     directory: Path | None

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import torch
 
-from sparseshift.data.cells import Cells
+from sparseshift.data.cells import CellSource
 from sparseshift.models.vae import PerturbationVAE
 
+_ELEMENTS = 2**18  # floats of counts held at once
 
 class Validation(NamedTuple):
     """Means over validation cells, nats a cell; NaN without any.
@@ -32,33 +33,37 @@ class Validation(NamedTuple):
         return all(map(math.isfinite, self))
 
 
+def chunk_size(cells: CellSource) -> int:
+    """How many cells to score at once: few floats at a time."""
+    return max(1, _ELEMENTS // cells.n_genes)
+
+
 @torch.no_grad()
-def validate(
-    model: PerturbationVAE, cells: Cells, penalty: float, chunk: int = 4096
-) -> Validation:
+def validate(model: PerturbationVAE, cells: CellSource, penalty: float) -> Validation:
     """Scores cells in eval mode.
 
     Args:
         model: in eval mode.
         cells: at least one.
         penalty: what the prior's parameters cost, nats a training cell.
-        chunk: cells at once.
     """
     # the same noise at every evaluation, so that differences between them are the model's
-    generator = torch.Generator(device=cells.label.device).manual_seed(0)
-    parts = []
-    for index in torch.arange(cells.n_cells, device=cells.label.device).split(chunk):
-        batch = cells.take(index)
+    generator = torch.Generator(device=cells.device).manual_seed(0)
+    chunk = chunk_size(cells)
+    # small results go into one tensor: in a list they would lie between the large ones and keep
+    # the memory that those leave from being used again
+    found = cells.design.new_empty(2, cells.n_cells)
+    for place, batch in zip(found.split(chunk, dim=1), cells.chunks(chunk), strict=True):
         terms = model.elbo_terms(batch, model.draw_noise(batch, generator))
         reconstruction = terms.reconstruction + model.likelihood.constant(batch.counts)
-        parts.append(torch.stack([reconstruction, terms.kl_latent]))
-    reconstruction, kl = torch.cat(parts, dim=1)
+        place.copy_(torch.stack([reconstruction, terms.kl_latent]))
+    reconstruction, kl = found
     n_labels = cells.design.shape[0]
     size = torch.bincount(cells.label, minlength=n_labels)
 
     def macro(weight: float) -> float:
         values = weight * (kl + penalty) - reconstruction
-        total = torch.zeros(n_labels, device=kl.device).index_add_(0, cells.label, values)
+        total = kl.new_zeros(n_labels).index_add_(0, cells.label, values)
         return (total[size > 0] / size[size > 0]).mean().item()
 
     return Validation(
