@@ -76,6 +76,17 @@ def test_history_has_the_epoch_as_step() -> None:
     assert records.history_points(table) == ([("elbo", -2.0, 5)], 1)
 
 
+def test_epochs_of_later_phases_do_not_fall_on_earlier_ones() -> None:
+    table = pd.DataFrame({
+        "phase": [0, 0, 1], "epoch": [1, 2, 1], "total_epoch": [1, 2, 3],
+        "elbo": [-1.0, -2.0, -3.0], "best": [False, False, True],
+    })  # fmt: skip
+    points, _ = records.history_points(table)
+    elbo = [point for point in points if point[0] == "elbo"]
+    assert elbo == [("elbo", -1.0, 1), ("elbo", -2.0, 2), ("elbo", -3.0, 3)]
+    assert {key for key, _, _ in points} == {"phase", "elbo"}
+
+
 @pytest.mark.parametrize("function", [records.metric_points, records.history_points])
 def test_tables_of_another_form_are_refused(function: object) -> None:
     assert callable(function)

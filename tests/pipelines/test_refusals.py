@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from sparseshift.models.linear_factors import METHODS
+from sparseshift.presets import PRESETS
+
 Kedro = Callable[..., Any]
 
 
@@ -18,10 +21,16 @@ Kedro = Callable[..., Any]
     [
         ("models.vae.n_latens=3", ["models.vae.n_latens", "there is no such parameter"]),
         ("models.vae.n_latents=0", ["models.vae.n_latents", "greater than or equal to 1"]),
-        ("models.vae.preset=veae", ["models.vae", "no model 'veae'", "vae, ivae, svae_plus"]),
+        ("models.vae.preset=veae", ["models.vae", "no model 'veae'", *PRESETS, *METHODS]),
         ("models.vae.options.stepz=3", ["models.vae", "stepz", "learning_rate"]),
         ("run.screens=[mars]", ["run.screens names mars", "simulated"]),
         ("runn.seeds=[1]", ["runn", "there is no such parameter"]),
+        ("models.pca.options.steps=3", ["models.pca", "pca has no options", "steps"]),
+        ("models.pca.batch_size=3", ["models.pca", "pca has no options", "batch_size"]),
+        ("models.vae.warm_start=rotation", ["models.vae", "cannot start from a rotation"]),
+        ("models.vae.storage=tape", ["models.vae.storage", "'memory' or 'disk'"]),
+        ("models.vae.options.batch_size=3", ["models.vae", "batch_size stands beside preset"]),
+        ("report.split=held_out,report.model=pca", ["report.model is pca", "linear baseline"]),
     ],
 )
 def test_a_wrong_parameter_stops_before_any_node(

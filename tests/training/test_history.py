@@ -2,7 +2,7 @@
 
 import pytest
 
-from sparseshift.training.history import History, Record, edges_are_stable
+from sparseshift.training.history import HISTORY_COLUMNS, History, Record, edges_are_stable
 
 
 def history_of(*n_edges: int, best: int = 0, phase: int = 0) -> History:
@@ -45,6 +45,17 @@ def test_a_phase_follows_another() -> None:
     assert whole.best == 5
     assert first.then(second).best_record == second.best_record._replace(phase=1)
     assert History((), 0).then(second) == second
+
+
+def test_rows_count_over_all_phases_and_mark_the_best() -> None:
+    whole = history_of(9, 8, 7, best=1).then(history_of(6, 5, best=0))
+    rows = whole.rows()
+    assert [tuple(row) for row in rows] == [HISTORY_COLUMNS] * 5
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 0, 1]
+    for name in ("total_epoch", "total_step"):
+        assert [row[name] for row in rows] == [0, 1, 2, 2, 3]
+    assert [row["best"] for row in rows] == [False, False, False, True, False]
+    assert History((), 0).rows() == []
 
 
 def test_edges_have_converged_if_the_last_tenth_of_the_last_phase_agrees() -> None:
