@@ -14,8 +14,8 @@ CAPTIONS = {
     "metric_comparison": "Scores by model: a point a seed with its 95 % bootstrap interval.",
     "training_curves": (
         "Validation negative ELBO and number of edges during training; a dot marks the weights "
-        "that were kept. Where the next phase begins, another model is trained from there: after a "
-        "plain VAE, the model itself."
+        "that were kept. Where the next phase begins, what is trained changes: after a plain VAE, the "
+        "model itself; after a model of the published code, the same with its graph fixed."
     ),
     "effect_matrix": (
         "Shift of each latent by each perturbation: inclusion probability times effect, in standard "
@@ -149,7 +149,9 @@ def _recovers(metrics: pd.DataFrame, screen: str) -> str | None:
             found.append(
                 f"{mcc.idxmax()} (MCC {mcc.max():.2f}; split {split!r}, {len(mcc)} models)"
             )
-    return f"{screen}: the true latents are recovered best by {', '.join(found)}." if found else None
+    return (
+        f"{screen}: the true latents are recovered best by {', '.join(found)}." if found else None
+    )
 
 
 def _mechanism(metrics: pd.DataFrame, screen: str) -> str | None:
@@ -192,7 +194,7 @@ def _held_out(split: dict[str, Any]) -> str:
 
 def _notes(metrics: pd.DataFrame) -> list[str]:
     notes = [
-        "Validation ELBOs are of unseen cells of trained perturbations; the other scores are of query "
+        "Validation ELBOs are of unseen cells of trained perturbations; I-NLL and effects are of query "
         "cells of held-out perturbations, which no model or baseline saw.",
         "The support_mean baselines and the models saw the same support cells of the held-out "
         "perturbations; the other baselines saw none. vae adapts nothing; a model with additive "

@@ -30,9 +30,8 @@ def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
     namespace = f"{screen}.report"
     fits = fits_of(plan, screen)
     figures = dict(FIGURES)
-    mechanism = []
-    if plan.screens[screen].shared_mechanism:
-        mechanism = _mechanism(plan, screen, fits)
+    mechanism = _mechanism(plan, screen, fits)
+    if mechanism:
         figures["quadruples"] = ("shared_mechanism", nodes.draw_mechanism)
     tables = [fit.dataset("metrics") for fit in fits]
     tables += [f"{screen}.{split}.baseline_metrics" for split in plan.run.fits]
@@ -132,6 +131,8 @@ def _figures(screen: str, figures: dict[str, Any]) -> list[Node]:
 def _mechanism(plan: ProjectParameters, screen: str, fits: list[Fit]) -> list[Node]:
     namespace, split = f"{screen}.report", plan.report.split
     compared = [fit for fit in fits if fit.split == split and plan.models[fit.model].has_shifts]
+    if not (compared and plan.screens[screen].shared_mechanism):
+        return []
     return [
         Node(
             bind(nodes.compare_mechanism, keys=[fit._asdict() for fit in compared]),
