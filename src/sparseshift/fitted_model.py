@@ -117,9 +117,15 @@ class FittedModel:
             return with_new_rows(
                 self.module, adapted_prior(self.module.prior, mean, support, n_known)
             )
-        paper = {"learning_rate": 0.005, "training_mode": True} if how == "paper" else {}
-        everyone = support.whole()
-        return adapted_by_gradient(self.module, everyone, n_known, seed=self.spec.seed, **paper)
+        published = how == "paper"
+        return adapted_by_gradient(
+            self.module,
+            support.whole(),
+            n_known,
+            seed=self.spec.seed,
+            learning_rate=0.005 if published else 0.05,
+            training_mode=published,
+        )
 
     def cell_iwelbo(self, adata: AnnData, n_particles: int, *, seed: int = 0) -> pd.Series:
         """Importance-weighted bound on log p(x | perturbation, total) of each cell, in nats.

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparseshift.models.warm_start.inclusion import (
-    beta_inclusion,
     bernoulli_inclusion,
+    beta_inclusion,
     budget_inclusion,
 )
 from sparseshift.probability import bernoulli
@@ -184,8 +184,12 @@ class EdgeBudget(MaskPrior):
     """At most `budget` expected edges: a Lagrangian whose multiplier rises until they are met.
 
     The multiplier lambda = exp(log_multiplier) is a parameter like any other; its gradient is
-    turned round, so that the optimiser that descends in q ascends in lambda.
+    turned round, so that the optimiser that descends in q ascends in lambda. The gradient of q is
+    lambda at the budget, up to twice that above and down to none below: without this damping q and
+    lambda chase each other in circles (Platt & Barr 1988).
     """
+
+    damping = 4.0  # by how much lambda counts more with a surplus as large as the budget
 
     def __init__(self, budget: float) -> None:
         super().__init__()
@@ -197,9 +201,11 @@ class EdgeBudget(MaskPrior):
         del n_cells
         surplus = logit.sigmoid().sum() - self.budget
         multiplier = self.log_multiplier.exp()
-        descent = multiplier.detach() * surplus
+        factor = (1.0 + self.damping * surplus.detach() / self.budget).clamp(0.0, 2.0)
+        descent = multiplier.detach() * factor * surplus
         ascent = multiplier * surplus.detach()
-        return descent - (ascent - ascent.detach())
+        # the value is lambda * surplus; the rest is there for its gradients
+        return ascent.detach() + (descent - descent.detach()) - (ascent - ascent.detach())
 
     def best_inclusion(self, effects: Tensor, cells: Tensor) -> Tensor:
         """1 for the entries with the strongest evidence, as many as the budget allows."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 NORMALISATIONS = ("layer", "batch", "none")
 
@@ -38,7 +39,33 @@ class Hidden(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(cells, n_in) to (cells, n_out)."""
-        return self.layers(x)
+        for layer in self.layers:
+            x = _apply(layer, x)
+        return x
+
+
+def _apply(layer: nn.Module, x: Tensor) -> Tensor:
+    # what the modules do, without what calling a module costs: a tenth of a step at 100 genes
+    if isinstance(layer, nn.Linear):
+        return linear(layer, x)
+    if isinstance(layer, nn.BatchNorm1d):
+        return torch.batch_norm(
+            x,
+            layer.weight,
+            layer.bias,
+            layer.running_mean,
+            layer.running_var,
+            layer.training,
+            layer.momentum or 0.0,
+            layer.eps,
+            torch.backends.cudnn.enabled,
+        )
+    return x.relu_() if isinstance(layer, nn.ReLU) else layer(x)
+
+
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer, (..., n_in) to (..., n_out), without the overhead of calling a module."""
+    return F.linear(x, layer.weight, layer.bias)
 
 
 class Encoder(nn.Module):
@@ -63,7 +90,8 @@ class Encoder(nn.Module):
         x = counts.log1p()
         h = self.hidden(x if given is None else torch.cat([x, given], dim=-1))
         # clamped far outside what data reach: keeps exp finite while early steps are wild
-        return self.mean(h), (0.5 * self.log_variance(h).clamp(-14.0, 6.0)).exp()
+        log_variance = linear(self.log_variance, h)
+        return linear(self.mean, h), (0.5 * log_variance.clamp(-14.0, 6.0)).exp()
 
 
 class Decoder(nn.Module):
@@ -84,4 +112,4 @@ class Decoder(nn.Module):
         if covariates is not None:
             z = torch.cat([z, covariates.expand(*z.shape[:-1], -1)], dim=-1)
         flat = self.hidden(z.reshape(-1, z.shape[-1]))
-        return self.scores(flat).reshape(*z.shape[:-1], -1)
+        return linear(self.scores, flat).view(*z.shape[:-1], -1)

@@ -186,7 +186,9 @@ class ShiftPrior(LatentPrior):
                 self.effects.mean(),
                 self.effects.variance(),
             )
-            return Shift(mean[cells.label], variance[cells.label])
+            # index_select: the gradient of an index is several times slower
+            by_cell = (moment.index_select(0, cells.label) for moment in (mean, variance))
+            return Shift(*by_cell)
         effect = self.effects.sample(noise.effect)
         if self.draw == "per_cell":
             dose, member = members(cells.design)

@@ -24,8 +24,13 @@ class ElboTerms(NamedTuple):
 
     def negative_elbo(self, n_training_cells: int, kl_weight: float = 1.0) -> Tensor:
         """Mean negative ELBO a cell, scalar, with both KL terms scaled by `kl_weight`."""
-        per_cell = self.kl_latent.mean() + self.kl_global / n_training_cells
-        return kl_weight * per_cell - self.reconstruction.mean()
+        reconstruction, kl = self.means(n_training_cells)
+        return kl_weight * kl - reconstruction
+
+    def means(self, n_training_cells: int) -> tuple[Tensor, Tensor]:
+        """Reconstruction and KL terms a cell, the global one included, scalars."""
+        kl = self.kl_latent.mean() + self.kl_global / n_training_cells
+        return self.reconstruction.mean(), kl
 
 
 def iwelbo(log_weights: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def plan_counts(counts: Tensor) -> CountPlan:
 
 
 def count_sums(counts: Tensor, t: Tensor, plan: CountPlan) -> CountSums:
-    """f summed over genes.
+    """F summed over genes.
 
     Args:
         counts: (cells, genes).

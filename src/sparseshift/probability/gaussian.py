@@ -1,4 +1,6 @@
-import torch, math
+import math
+
+import torch
 
 
 def log_prob(values, mean, log_scale):

@@ -34,11 +34,11 @@ def shift_moments(
     Returns:
         D (q e) and D^2 (q (e^2 + s^2) - q^2 e^2), each (labels, latents).
     """
-    mean = design @ (inclusion * effect)
-    spread = effect.square() * inclusion * (1.0 - inclusion)
+    expected = inclusion * effect
+    spread = expected * (effect - expected)
     if effect_variance is not None:
         spread = spread + inclusion * effect_variance
-    return mean, design.square() @ spread
+    return design @ expected, design.square() @ spread
 
 
 class SubsetMixture(NamedTuple):

@@ -115,13 +115,14 @@ class _Fit:
         noise = self.model.draw_noise(batch, self.generator)
         terms = self.model.elbo_terms(batch, noise, n_train)
         weight = self.model.beta * self.schedule.kl_weight(step)
-        loss = self.scale * terms.negative_elbo(n_train, weight)
+        reconstruction, kl = terms.means(n_train)
+        loss = self.scale * (weight * kl - reconstruction)
         if not math.isfinite(loss.item()):
             self.keeper.restore()
             raise TrainingError(_not_finite(terms, index, self.epochs_done + 1))
         self.optimizer.step(loss, self.schedule.rate(step))
-        self.running[0] += terms.negative_elbo(n_train).item()
-        self.running[1] += 1.0
+        value = kl.item() - reconstruction.item()
+        self.running += torch.tensor([value, 1.0], dtype=torch.float64)
 
     def _evaluate(self) -> None:
         self.model.eval()

@@ -40,43 +40,80 @@ class FlatAdam:
         weight_decay: float = 0.0,
     ) -> None:
         filled = [group for group in groups if group.parameters]
+        self.parameters = [parameter for group in filled for parameter in group.parameters]
         self.rates = [group.learning_rate for group in filled]
+        self.sizes = [len(group.parameters) for group in filled]
         self.flat = [_flatten(group.parameters) for group in filled]
         self.gradient_clip = math.inf if gradient_clip is None else gradient_clip
-        self.adam = torch.optim.Adam(
-            [{"params": [vector]} for vector in self.flat],
-            eps=eps,
-            weight_decay=weight_decay,
-            fused=True,
-        )
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self.moments = [_Moments.of(vector) for vector in self.flat]
 
     def step(self, loss: Tensor, rate: float) -> None:
         """One step down the gradient of `loss`, with all learning rates scaled by `rate`."""
-        for vector in self.flat:
-            _gradient(vector).zero_()
-        loss.backward()
-        norm = torch.stack([_gradient(vector).norm() for vector in self.flat]).norm()
-        scale = (self.gradient_clip / (norm + 1e-6)).clamp(max=1.0)
-        for vector, largest, group in zip(
-            self.flat, self.rates, self.adam.param_groups, strict=True
+        # not loss.backward(): that would zero every gradient first, and then add to it
+        slopes = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
+        start = 0
+        for vector, n_tensors in zip(self.flat, self.sizes, strict=True):
+            torch.cat(
+                [slope.reshape(-1) for slope in slopes[start : start + n_tensors]],
+                out=_gradient(vector),
+            )
+            start += n_tensors
+        self._descend(rate)
+
+    @torch.no_grad()
+    def _descend(self, rate: float) -> None:
+        gradients = [_gradient(vector) for vector in self.flat]
+        norm = torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]).norm()
+        # divides the gradients within the step; at most a rounding for gradients that are not cut
+        excess = ((norm + 1e-6) / self.gradient_clip).clamp(min=1.0).float()
+        for vector, gradient, moments, largest in zip(
+            self.flat, gradients, self.moments, self.rates, strict=True
         ):
-            _gradient(vector).mul_(scale)
-            group["lr"] = largest * rate
-        self.adam.step()
+            moments.step.add_(1.0)
+            torch._fused_adam_(
+                [vector],
+                [gradient],
+                [moments.exp_avg],
+                [moments.exp_avg_sq],
+                [],
+                [moments.step],
+                lr=largest * rate,
+                beta1=0.9,
+                beta2=0.999,
+                weight_decay=self.weight_decay,
+                eps=self.eps,
+                amsgrad=False,
+                maximize=False,
+                grad_scale=excess,
+            )
 
     def state(self) -> dict[str, Tensor]:
-        """Moments and step counts, by name; empty before the first step."""
+        """Moments and step counts, by name."""
         return {
             f"{i}.{name}": value
-            for i, vector in enumerate(self.flat)
-            for name, value in self.adam.state[vector].items()
+            for i, moments in enumerate(self.moments)
+            for name, value in moments._asdict().items()
         }
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Takes over what `state` gave."""
-        for name, value in state.items():
-            i, key = name.split(".", 1)
-            self.adam.state[self.flat[int(i)]][key] = value.clone()
+        for name, value in self.state().items():
+            value.copy_(state[name])
+
+
+class _Moments(NamedTuple):
+    """What Adam remembers of one vector: running means of gradient and square, and steps done."""
+
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+    step: Tensor
+
+    @classmethod
+    def of(cls, vector: Tensor) -> "_Moments":
+        zeros = torch.zeros_like(vector.data)
+        return cls(zeros, zeros.clone(), torch.zeros((), device=vector.device))
 
 
 def _gradient(vector: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ from sparseshift.training.validation import chunk_size
 
 logger = logging.getLogger(__name__)
 
+_TRUSTED = 0.5  # share of starts that must agree
+_LOGIT = 2.0  # sigmoid(2) = .88: sure enough to be seen, not so sure as to be slow to change
+
 
 @torch.no_grad()
 def start_from_rotation(model: PerturbationVAE, train: CellSource, seed: int) -> RotatedStart:
@@ -38,14 +41,14 @@ def start_from_rotation(model: PerturbationVAE, train: CellSource, seed: int) ->
     absorb(model, start.transform, start.origin, variance.mean(0))
     if isinstance(model.prior, ShiftPrior):
         _start_prior(model.prior, start)
-    logger.info(
-        "Rotated %d latents to sparse shifts; %.0f %% of the starts agree",
-        model.n_latents, 100.0 * start.agreement,
-    )  # fmt: skip
+    logger.log(
+        logging.INFO if start.agreement >= _TRUSTED else logging.WARNING,
+        "Rotated %d latents to sparse shifts: %.0f %% of the starts agree%s",
+        model.n_latents,
+        100.0 * start.agreement,
+        "" if start.agreement >= _TRUSTED else "; sparsity alone does not tell latents apart here",
+    )
     return start
-
-
-_LOGIT = 2.0  # sigmoid(2) = .88: sure enough to be seen, not so sure as to be slow to change
 
 
 def _start_prior(prior: ShiftPrior, start: RotatedStart) -> None:
