@@ -17,6 +17,8 @@ from sparseshift.probability.bounds import ElboTerms
 
 _LOG_2PI = 1.8378770664093453
 
+_DECODED = 250_000  # floats of decoder output, 1 MB
+
 POSTERIORS = ("cells", "basal", "conditional")
 
 
@@ -171,8 +173,21 @@ class PerturbationVAE(nn.Module):
         else:
             density = self.prior.density(cells.design, graph=graph)
             log_prior = density.log_density(z, cells.label)
-        log_x = self.likelihood.log_prob(cells.counts, self.decoder(z, self.covariates(cells)))
-        return log_x + self.likelihood.constant(cells.counts) + log_prior - log_q
+        log_x = self._log_likelihood(z, cells) + self.likelihood.constant(cells.counts)
+        return log_x + log_prior - log_q
+
+    def _log_likelihood(self, z: Tensor, cells: Cells) -> Tensor:
+        """(particles, n) of z (particles, n, latents), few particles at a time.
+
+        What is decoded at once should stay in the processor's cache until it is summed.
+        """
+        covariates = self.covariates(cells)
+        at_once = max(1, _DECODED // max(1, cells.counts.numel()))
+        parts = [
+            self.likelihood.log_prob(cells.counts, self.decoder(part, covariates))
+            for part in z.split(at_once)
+        ]
+        return torch.cat(parts)
 
     def sample(self, cells: Cells, generator: torch.Generator | None = None) -> Tensor:
         """New cells with the labels, batches and totals of these, (n, genes).
