@@ -17,8 +17,6 @@ from sparseshift.probability.bounds import ElboTerms
 
 _LOG_2PI = 1.8378770664093453
 
-_DECODED = 250_000  # floats of decoder output, 1 MB
-
 POSTERIORS = ("cells", "basal", "conditional")
 
 
@@ -32,6 +30,14 @@ class Noise(NamedTuple):
 
     latent: Tensor
     shift: ShiftNoise = ShiftNoise()
+
+
+def decoded_at_once(device: torch.device) -> int:
+    """Floats of decoder output to hold at once where nothing need be kept for a gradient.
+
+    On a CPU as much as stays in a core's cache until it is summed up, elsewhere 200 MB.
+    """
+    return 500_000 if device.type == "cpu" else 50_000_000
 
 
 class PerturbationVAE(nn.Module):
@@ -177,12 +183,14 @@ class PerturbationVAE(nn.Module):
         return log_x + log_prior - log_q
 
     def _log_likelihood(self, z: Tensor, cells: Cells) -> Tensor:
-        """(particles, n) of z (particles, n, latents), few particles at a time.
+        """Of each particle, (particles, n), nats without constants, few particles at a time.
 
-        What is decoded at once should stay in the processor's cache until it is summed.
+        Args:
+            z: particles of the cells' latents, (particles, n, latents).
+            cells: n cells.
         """
         covariates = self.covariates(cells)
-        at_once = max(1, _DECODED // max(1, cells.counts.numel()))
+        at_once = max(1, decoded_at_once(z.device) // max(1, cells.counts.numel()))
         parts = [
             self.likelihood.log_prob(cells.counts, self.decoder(part, covariates))
             for part in z.split(at_once)
