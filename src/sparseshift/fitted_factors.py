@@ -155,7 +155,8 @@ class FittedFactors:
     ) -> Cells:
         spec = self.spec
         design = design or spec.design
-        return to_cells(adata, spec.columns, spec.genes, design, (), with_labels=with_labels)[0]
+        store, _ = to_cells(adata, spec.columns, spec.genes, design, (), with_labels=with_labels)
+        return store.whole()
 
     def _embed(self, cells: Cells) -> np.ndarray:
         profiles = log_normalise(cells.counts.numpy(), self.spec.target_total)
@@ -206,7 +207,8 @@ def fit_factors(
     labels = read_perturbations(adata, columns)
     design = Design.of_labels(labels.tolist(), columns.control, additive=True)
     genes = tuple(map(str, adata.var_names))
-    cells, names = to_cells(adata, columns, genes, design, ())
+    store, names = to_cells(adata, columns, genes, design, ())
+    cells = store.whole()
     counts, code = cells.counts.numpy(), cells.label.numpy()
     target_total = float(np.median(counts.sum(axis=1)))
     profiles = log_normalise(counts, target_total)

@@ -68,10 +68,7 @@ class FittedModel:
             ScreenError: genes of the model are missing, or cells have no counts in them.
         """
         sees_labels = self.module.posterior_kind != "cells"
-        cells = self._cells(adata, with_labels=sees_labels)[0]
-        with torch.no_grad():
-            means = [self.module.posterior(part)[0].cpu() for part in _chunks(cells)]
-        return torch.cat(means).numpy()
+        return self._means(self._cells(adata, with_labels=sees_labels)[0]).cpu().numpy()
 
     def inclusion_probability(self) -> pd.DataFrame:
         """How probably each perturbation shifts each latent, (perturbations, latents), in [0, 1].
@@ -116,14 +113,19 @@ class FittedModel:
         n_known = len(self.spec.design.perturbations)
         how = get_preset(self.spec.preset).adaptation
         if how == "closed_form":
-            with torch.no_grad():
-                mean = torch.cat([self.module.posterior(part)[0] for part in _chunks(support)])
+            mean = self._means(support)
             return with_new_rows(
                 self.module, adapted_prior(self.module.prior, mean, support, n_known)
             )
-        paper = {"learning_rate": 0.005, "training_mode": True} if how == "paper" else {}
-        everyone = support.take(torch.arange(support.n_cells, device=support.device))
-        return adapted_by_gradient(self.module, everyone, n_known, seed=self.spec.seed, **paper)
+        published = how == "paper"
+        return adapted_by_gradient(
+            self.module,
+            support.whole(),
+            n_known,
+            seed=self.spec.seed,
+            learning_rate=0.005 if published else 0.05,
+            training_mode=published,
+        )
 
     def cell_iwelbo(self, adata: AnnData, n_particles: int, *, seed: int = 0) -> pd.Series:
         """Importance-weighted bound on log p(x | perturbation, total) of each cell, in nats.
@@ -165,9 +167,11 @@ class FittedModel:
         """
         cells, _ = self._cells(adata)
         generator = torch.Generator(device=cells.device).manual_seed(seed)
+        drawn = torch.empty(cells.n_cells, cells.n_genes)
         with torch.no_grad():
-            drawn = [self.module.sample(part, generator).cpu() for part in _chunks(cells)]
-        return torch.cat(drawn).numpy()
+            for place, part in _chunks(drawn, cells):
+                place.copy_(self.module.sample(part, generator))
+        return drawn.numpy()
 
     def top_genes(self, adata: AnnData, n_genes: int = 8) -> pd.DataFrame:
         """The genes that each latent moves most, as the decoder has it.
@@ -262,13 +266,21 @@ class FittedModel:
         )
         return cells.streamed_to(self.module.device), labels
 
+    @torch.no_grad()
+    def _means(self, cells: CellStore) -> Tensor:
+        means = torch.empty(cells.n_cells, self.spec.n_latents, device=cells.device)
+        for place, part in _chunks(means, cells):
+            place.copy_(self.module.posterior(part)[0])
+        return means
+
     def _table(self, values: Tensor) -> pd.DataFrame:
         columns = [f"z{j}" for j in range(self.spec.n_latents)]
         return pd.DataFrame(values.detach().cpu().numpy(), index=self._index, columns=columns)
 
 
-def _chunks(cells: CellStore, size: int = 4096) -> Iterator[Cells]:
-    return cells.chunks(size)
+def _chunks(results: Tensor, cells: CellStore, size: int = 4096) -> Iterator[tuple[Tensor, Cells]]:
+    """Some cells at a time, and where their results go (in a list these would fragment memory)."""
+    return zip(results.split(size), cells.chunks(size), strict=True)
 
 
 def _to_json_numbers(record: dict[str, Any]) -> dict[str, Any]:

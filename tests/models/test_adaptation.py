@@ -10,14 +10,23 @@ from torch import Tensor
 
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
-from sparseshift.models.adaptation import adapted_prior
-from sparseshift.models.priors import ShiftPrior, StandardNormalPrior
-from sparseshift.models.vae import PerturbationVAE
+from sparseshift.models.adaptation import adapted_prior, with_new_rows
+from sparseshift.models.priors import ShiftNoise, ShiftPrior, StandardNormalPrior
+from sparseshift.models.vae import Noise, PerturbationVAE
+from sparseshift.presets import PRESETS
 from sparseshift.probability.masked_shift import shift_moments
 
 TRAINED = ("control", "A", "B")
 MakeCells = Callable[..., Cells]
 MakeModel = Callable[..., PerturbationVAE]
+closed_form_presets = pytest.mark.parametrize(
+    "preset",
+    [
+        name
+        for name, preset in PRESETS.items()
+        if preset.adaptation == "closed_form" and preset.options.shift != "none"
+    ],
+)
 
 
 def shifts(prior: ShiftPrior, design: Tensor) -> Tensor:
@@ -28,7 +37,7 @@ def shifts(prior: ShiftPrior, design: Tensor) -> Tensor:
 @torch.no_grad()
 def adapt(model: PerturbationVAE, cells: Cells, n_known: int = 2) -> tuple[ShiftPrior, Tensor]:
     """The adapted prior, and the posterior means of the support cells."""
-    mean = model.encoder(cells.counts)[0]
+    mean = model.posterior(cells)[0]
     prior = adapted_prior(model.prior, mean, cells, n_known)
     assert isinstance(prior, ShiftPrior)
     return prior, mean
@@ -42,7 +51,7 @@ def support_of(
     return make_cells(trained.extend(trained.unknown(labels)), labels, n_cells=n_cells)
 
 
-@pytest.mark.parametrize("preset", ["ivae", "svae_plus"])
+@closed_form_presets
 def test_a_new_single_is_at_the_mean_of_its_cells(
     preset: str, make_cells: MakeCells, make_model: MakeModel
 ) -> None:
@@ -88,7 +97,7 @@ def test_closed_form_is_where_gradient_descent_ends(
     optimizer.step(closure)
     torch.testing.assert_close(new.detach(), prior.effect().detach()[2:], atol=1e-6, rtol=1e-6)
     # and it is the KL of the ELBO that was minimised
-    of_model = prior.kl_divergence(mean, std, cells.label, cells.design).sum().detach()
+    of_model = prior.shift(cells, ShiftNoise()).kl_divergence(mean, std).sum().detach()
     torch.testing.assert_close(of_model, kl(prior.effect().detach()[2:]))
 
 
@@ -96,17 +105,17 @@ def test_elbo_is_highest_at_the_closed_form(make_cells: MakeCells, make_model: M
     model = make_model("svae_plus", TRAINED)
     cells = support_of(make_cells, ("C", "A+C", "D"), 24)
     prior, _ = adapt(model, cells)
-    adapted = PerturbationVAE(model.encoder, model.decoder, prior, 6).double().eval()
-    noise = torch.zeros(24, 3, dtype=torch.float64)
+    adapted = with_new_rows(model, prior).eval()
+    noise = Noise(torch.zeros(24, 3, dtype=torch.float64))
     best = adapted.elbo_terms(cells, noise).kl_latent.sum().item()
     rng = np.random.default_rng(0)
     for _ in range(20):
         with torch.no_grad():
-            step = torch.zeros_like(prior.effect_table)
+            step = torch.zeros_like(prior.effects.table)
             step[2:] = torch.from_numpy(rng.normal(0.0, 0.1, size=(2, 3)))
-            prior.effect_table += step
+            prior.effects.table += step
             assert adapted.elbo_terms(cells, noise).kl_latent.sum().item() > best
-            prior.effect_table -= step
+            prior.effects.table -= step
 
 
 def test_a_double_with_one_trained_parent_gets_the_rest(
@@ -152,7 +161,7 @@ def test_cells_of_trained_perturbations_change_nothing(
     torch.testing.assert_close(adapt(model, cells)[0].effect(), adapt(model, alone)[0].effect())
 
 
-@pytest.mark.parametrize("preset", ["ivae", "svae_plus"])
+@closed_form_presets
 def test_trained_rows_and_the_trained_prior_stay(
     preset: str, make_cells: MakeCells, make_model: MakeModel
 ) -> None:
@@ -162,7 +171,7 @@ def test_trained_rows_and_the_trained_prior_stay(
     assert torch.equal(prior.effect()[:2], model.prior.effect())
     assert torch.equal(prior.inclusion_probability()[:2], model.prior.inclusion_probability())
     with torch.no_grad():
-        prior.effect_table += 1.0
+        prior.effects.table += 1.0
         prior.inclusion_probability().add_(1.0)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
@@ -199,3 +208,17 @@ def test_one_cell_and_absent_labels_are_enough(
     torch.testing.assert_close(prior.effect()[2].detach(), mean[0])
     # nothing was seen of D: the smallest effect
     assert not prior.effect()[3].any()
+
+
+@pytest.mark.parametrize(
+    "preset", [name for name, made in PRESETS.items() if made.options.posterior == "cells"]
+)
+def test_the_same_networks_around_another_prior(
+    preset: str, make_cells: MakeCells, make_model: MakeModel
+) -> None:
+    model = make_model(preset, TRAINED, n_batches=2, beta=3.0)
+    grown = with_new_rows(model, model.prior.extended(torch.zeros(1, 3).double()))
+    for part in ("encoder", "decoder", "likelihood"):
+        assert getattr(grown, part) is getattr(model, part)
+    assert (grown.n_batches, grown.posterior_kind, grown.beta) == (2, "cells", 3.0)
+    assert len(grown.prior.effect()) == len(model.prior.effect()) + 1

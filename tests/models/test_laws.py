@@ -1,9 +1,7 @@
 """What holds for every model of the family. A new preset is in it by being a preset."""
 
 import copy
-import math
 from collections.abc import Callable
-from itertools import product
 
 import numpy as np
 import pytest
@@ -14,86 +12,130 @@ from torch.distributions import Normal, kl_divergence
 
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
+from sparseshift.models.build import build_model
 from sparseshift.models.masks import FixedMask
-from sparseshift.models.presets import PRESETS, Options, build_model, get_preset
-from sparseshift.models.priors import ShiftPrior, StandardNormalPrior
-from sparseshift.models.vae import PerturbationVAE
+from sparseshift.models.options import Options
+from sparseshift.models.priors import ShiftNoise, ShiftPrior, StandardNormalPrior
+from sparseshift.models.vae import Noise, PerturbationVAE
+from sparseshift.presets import PRESETS, build_options, get_preset
 from sparseshift.probability import negative_binomial
 from sparseshift.probability.bounds import iwelbo
-from sparseshift.probability.masked_shift import shift_moments
+from sparseshift.probability.masked_shift import SubsetMixture, shift_moments
 
 LABELS = ("control", "A", "B", "A+B", "C")
 SINGLES = ("control", "A", "B", "C")
 MakeCells = Callable[..., Cells]
+MakeDesign = Callable[..., Design]
 MakeModel = Callable[..., PerturbationVAE]
 
 every_preset = pytest.mark.parametrize("preset", PRESETS)
+shifted_presets = pytest.mark.parametrize(
+    "preset", [name for name in PRESETS if get_preset(name).options.shift != "none"]
+)
 
 
-def design_of(preset: str, labels: tuple[str, ...] = LABELS) -> Design:
-    """The design that a preset makes of labels."""
-    return Design.of_labels(labels, "control", additive=get_preset(preset).additive)
+@pytest.fixture(name="make")
+def make_cells_and_model(
+    make_cells: MakeCells, make_design: MakeDesign, make_model: MakeModel
+) -> Callable[..., tuple[Cells, PerturbationVAE]]:
+    """24 cells of five labels, and a preset's model of them."""
+
+    def make(
+        preset: str,
+        labels: tuple[str, ...] = LABELS,
+        *,
+        n_batches: int = 1,
+        seed: int = 0,
+        **options: object,
+    ) -> tuple[Cells, PerturbationVAE]:
+        cells = make_cells(make_design(preset, labels, **options), labels, n_batches=n_batches)
+        return cells, make_model(preset, labels, n_batches=n_batches, seed=seed, **options)
+
+    return make
 
 
-def noise_of(cells: Cells, n_latents: int = 3, seed: int = 1) -> Tensor:
-    """Standard normal, (cells, latents), float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(cells.n_cells, n_latents, generator=generator, dtype=torch.float64)
+Make = Callable[..., tuple[Cells, PerturbationVAE]]
+
+
+def noise_of(model: PerturbationVAE, cells: Cells, seed: int = 1) -> Noise:
+    """All draws that one ELBO needs."""
+    return model.draw_noise(cells, torch.Generator().manual_seed(seed))
+
+
+def shift_of(model: PerturbationVAE, cells: Cells, noise: ShiftNoise) -> Tensor | None:
+    """The shift of each cell written out, (cells, latents); None where it is averaged over."""
+    prior = model.prior
+    if not isinstance(prior, ShiftPrior):
+        return torch.zeros(cells.n_cells, model.n_latents, dtype=torch.float64)
+    if noise.mask is None or noise.effect is None:
+        return None
+    q = prior.inclusion_probability()
+    table = prior.effects.sample(noise.effect)
+    shift = torch.zeros(cells.n_cells, model.n_latents, dtype=torch.float64)
+    for n in range(cells.n_cells):
+        doses = cells.design[cells.label[n]]
+        for place, p in enumerate(doses.argsort(descending=True, stable=True)):
+            if doses[p] > 0:
+                uniform = noise.mask[n, place] if prior.draw == "per_cell" else noise.mask[p]
+                # a logistic draw above -logit: the mask is on where 1 - uniform < q
+                shift[n] += doses[p] * (1.0 - uniform < q[p]) * table[p]
+    return shift
 
 
 @every_preset
 @pytest.mark.parametrize("normalisation", ["batch", "layer", "none"])
 @pytest.mark.parametrize("n_batches", [1, 3])
 def test_shapes(
-    preset: str, normalisation: str, n_batches: int, make_cells: MakeCells, make_model: MakeModel
+    preset: str, normalisation: str, n_batches: int, make: Make, make_design: MakeDesign
 ) -> None:
-    design = design_of(preset)
-    cells = make_cells(design, LABELS, n_batches=n_batches)
-    model = make_model(
-        preset, LABELS, n_batches=n_batches, normalisation=normalisation, n_layers=1
-    )
-    mean, std = model.encoder(cells.counts)
+    cells, model = make(preset, n_batches=n_batches, normalisation=normalisation, n_layers=1)
+    mean, std = model.posterior(cells)
     assert mean.shape == std.shape == (24, 3)
     assert (std > 0).all()
-    terms = model.elbo_terms(cells, noise_of(cells))
+    terms = model.elbo_terms(cells, noise_of(model, cells))
     assert terms.reconstruction.shape == terms.kl_latent.shape == (24,)
     assert terms.kl_global.shape == ()
     assert model.log_weights(cells, 7).shape == (7, 24)
     assert model.sample(cells).shape == (24, 6)
-    table = (len(design.perturbations), 3)
+    table = (len(make_design(preset, LABELS).perturbations), 3)
     assert model.prior.effect().shape == model.prior.inclusion_probability().shape == table
+    assert model.prior.expected_shift(cells.design).shape == (5, 3)
     assert (terms.kl_latent > 0).all()
 
 
 @every_preset
 @pytest.mark.parametrize("normalisation", ["batch", "layer", "none"])
-def test_every_parameter_gets_a_gradient(
-    preset: str, normalisation: str, make_cells: MakeCells, make_model: MakeModel
-) -> None:
-    cells = make_cells(design_of(preset), LABELS, n_batches=2)
+def test_every_parameter_gets_a_gradient(preset: str, normalisation: str, make: Make) -> None:
     # in eval mode: in training a bias before batch normalisation has none
-    model = make_model(preset, LABELS, n_batches=2, normalisation=normalisation, alpha=3.0)
-    model.elbo_terms(cells, noise_of(cells)).negative_elbo(24).backward()
+    cells, model = make(preset, n_batches=2, normalisation=normalisation, alpha=3.0)
+    # several draws: an effect behind a mask that is off has none
+    for seed in range(12):
+        terms = model.elbo_terms(cells, noise_of(model, cells, seed), 24)
+        terms.negative_elbo(24).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().sum() > 0, name
+        if name.startswith("prior."):
+            assert (parameter.grad != 0).all(), name
 
 
 @every_preset
-def test_gradient_of_the_prior_is_that_of_finite_differences(
-    preset: str, make_cells: MakeCells, make_model: MakeModel
-) -> None:
-    cells = make_cells(design_of(preset), LABELS)
-    model = make_model(preset, LABELS, alpha=3.0)
-    noise = noise_of(cells)
+def test_gradient_of_the_prior_is_that_of_finite_differences(preset: str, make: Make) -> None:
+    cells, model = make(preset, alpha=3.0)
+    noise = noise_of(model, cells)
 
     def loss() -> Tensor:
-        return model.elbo_terms(cells, noise).negative_elbo(24)
+        return model.elbo_terms(cells, noise, 24).negative_elbo(24)
 
     loss().backward()
     step = 1e-6
-    for _, parameter in model.prior.named_parameters():
+    named = dict(model.prior.named_parameters())
+    if model.embedding is not None:
+        named["embedding"] = model.embedding
+    if noise.shift.mask is not None:
+        named.pop("mask.logit", None)  # a step function of it is not what is differentiated
+    for name, parameter in named.items():
         assert parameter.grad is not None
         for i in range(parameter.numel()):
             ends = []
@@ -103,58 +145,60 @@ def test_gradient_of_the_prior_is_that_of_finite_differences(
                     ends.append(loss().item())
                     parameter.view(-1)[i] -= sign * step
             slope = (ends[0] - ends[1]) / (2.0 * step)
-            assert parameter.grad.view(-1)[i].item() == pytest.approx(slope, abs=1e-6)
+            assert parameter.grad.view(-1)[i].item() == pytest.approx(slope, abs=1e-6), name
 
 
 @every_preset
 @pytest.mark.parametrize("n_batches", [1, 2])
-def test_proportions_sum_to_one_over_genes(
-    preset: str, n_batches: int, make_model: MakeModel
-) -> None:
-    model = make_model(preset, LABELS, n_batches=n_batches)
+def test_proportions_sum_to_one_over_genes(preset: str, n_batches: int, make: Make) -> None:
+    cells, model = make(preset, n_batches=n_batches)
+    cells = cells.take(torch.arange(8))
     z = 3.0 * torch.randn(5, 8, 3, generator=torch.Generator().manual_seed(0)).double()
-    batch = torch.arange(8) % n_batches
-    log_rho = model.decoder(z, batch)
-    assert log_rho.shape == (5, 8, 6)
+    covariates = model.covariates(cells)
+    scores = model.decoder(z, covariates)
+    assert scores.shape == (5, 8, 6)
+    log_rho = model.likelihood.log_expression(scores)
     torch.testing.assert_close(log_rho.exp().sum(-1), torch.ones(5, 8).double())
-    each = torch.stack([model.decoder(particle, batch) for particle in z])
-    torch.testing.assert_close(log_rho, each)
-    one = model.decoder(z[0, 3:4], batch[3:4])
-    torch.testing.assert_close(one, log_rho[0, 3:4])
+    each = torch.stack([model.decoder(particle, covariates) for particle in z])
+    torch.testing.assert_close(scores, each)
+    one = cells.take(torch.tensor([3]))
+    torch.testing.assert_close(
+        model.decoder(z[0, 3:4], model.covariates(one)), scores[0, 3:4]
+    )
 
 
 @every_preset
-def test_elbo_terms_are_those_of_torch_distributions(
-    preset: str, make_cells: MakeCells, make_model: MakeModel
-) -> None:
-    cells = make_cells(design_of(preset), LABELS, n_batches=2)
-    model = make_model(preset, LABELS, n_batches=2)
-    noise = noise_of(cells)
+def test_elbo_terms_are_those_of_torch_distributions(preset: str, make: Make) -> None:
+    cells, model = make(preset, n_batches=2)
+    noise = noise_of(model, cells)
     terms = model.elbo_terms(cells, noise)
-    mean, std = model.encoder(cells.counts)
-    rho = model.decoder(mean + noise * std, cells.batch).exp()
-    m = (cells.counts.sum(1, keepdim=True) * rho).detach().numpy()
-    t = model.log_inverse_dispersion.exp().detach().numpy()
+    shift = shift_of(model, cells, noise.shift)
+    mean, std = model.posterior(cells, shift)
+    scores = model.decoder(mean + noise.latent * std, model.covariates(cells))
+    m = (cells.counts.sum(1, keepdim=True) * scores.softmax(-1)).detach().numpy()
+    t = model.get_parameter("likelihood.log_inverse_dispersion").exp().detach().numpy()
     log_p = stats.nbinom.logpmf(cells.counts.numpy(), t, t / (t + m)).sum(1)
     constant = negative_binomial.log_factorials(cells.counts)
+    torch.testing.assert_close(model.likelihood.constant(cells.counts), -constant)
     np.testing.assert_allclose((terms.reconstruction - constant).detach(), log_p, rtol=1e-9)
-    shift, variance = shift_moments(
-        cells.design, model.prior.inclusion_probability(), model.prior.effect()
-    )
-    at_mean = Normal(shift[cells.label], torch.ones_like(mean))
-    expected = kl_divergence(Normal(mean, std), at_mean) + 0.5 * variance[cells.label]
+    variance = torch.zeros_like(mean)
+    if shift is None:
+        q, e = model.prior.inclusion_probability(), model.prior.effect()
+        moments = shift_moments(cells.design, q, e)
+        shift, variance = (moment[cells.label] for moment in moments)
+    at_mean = Normal(shift, torch.ones_like(mean))
+    expected = kl_divergence(Normal(mean, std), at_mean) + 0.5 * variance
     torch.testing.assert_close(terms.kl_latent, expected.sum(-1))
 
 
 @every_preset
-def test_control_is_unshifted(preset: str, make_cells: MakeCells, make_model: MakeModel) -> None:
-    cells = make_cells(design_of(preset), LABELS)
-    model = make_model(preset, LABELS)
+def test_an_anchored_control_is_unshifted(preset: str, make: Make) -> None:
+    cells, model = make(preset, anchor_control=True)
     control = cells.take((cells.label == 0).nonzero().squeeze(1))
-    mean, std = model.encoder(control.counts)
+    mean, std = model.posterior(control)
     standard = Normal(torch.zeros_like(mean), torch.ones_like(std))
     torch.testing.assert_close(
-        model.elbo_terms(control, noise_of(control)).kl_latent,
+        model.elbo_terms(control, noise_of(model, control)).kl_latent,
         kl_divergence(Normal(mean, std), standard).sum(-1),
     )
     z = torch.randn(4, control.n_cells, 3, dtype=torch.float64)
@@ -163,30 +207,53 @@ def test_control_is_unshifted(preset: str, make_cells: MakeCells, make_model: Ma
 
 
 @every_preset
-def test_perturbed_cells_are_shifted_unless_the_model_has_no_shift(
-    preset: str, make_model: MakeModel
+def test_a_control_that_is_not_anchored_has_its_own_row(
+    preset: str, make: Make, make_design: MakeDesign
 ) -> None:
-    model, design = make_model(preset, LABELS), design_of(preset)
-    D = torch.from_numpy(design.matrix(LABELS)).double()
-    shift, _ = shift_moments(D, model.prior.inclusion_probability(), model.prior.effect())
+    free = make_design(preset, LABELS, anchor_control=False)
+    anchored = make_design(preset, LABELS, anchor_control=True)
+    assert set(free.perturbations) - set(anchored.perturbations) == {"control"}
+    cells, model = make(preset, anchor_control=False)
+    row = free.perturbations.index("control")
+    shift = model.prior.expected_shift(cells.design)[0]
+    q, e = model.prior.inclusion_probability(), model.prior.effect()
+    torch.testing.assert_close(shift, q[row] * e[row])
+    assert (shift.abs() > 1e-3).any() != isinstance(model.prior, StandardNormalPrior)
+
+
+@every_preset
+def test_perturbed_cells_are_shifted_unless_the_model_has_no_shift(
+    preset: str, make: Make
+) -> None:
+    cells, model = make(preset)
+    shift = model.prior.expected_shift(cells.design)
     moved = (shift[1:].abs() > 1e-3).all().item()
     assert moved != isinstance(model.prior, StandardNormalPrior)
 
 
 @every_preset
-def test_expected_shift_of_a_combination_is_the_sum_of_its_parts(
-    preset: str, make_model: MakeModel
+def test_shift_of_a_combination_is_the_sum_of_its_parts(
+    preset: str, make_model: MakeModel, make_design: MakeDesign
 ) -> None:
-    model, design = make_model(preset, LABELS), design_of(preset)
+    model, design = make_model(preset, LABELS), make_design(preset, LABELS)
     if not design.additive:
         assert "A+B" in design.perturbations
         return
-    labels = ["A", "B", "C", "A+B", "B+C", "A+B+C"]
-    mixture = model.prior.density(torch.from_numpy(design.matrix(labels)).double())
-    a, b, c, ab, bc, abc = (mixture.log_weights.exp() * mixture.means).sum(1)
-    torch.testing.assert_close(ab, a + b)
-    torch.testing.assert_close(bc, b + c)
-    torch.testing.assert_close(abc, a + b + c)
+    labels = ["A", "B", "C", "A+B", "B+C", "A+B+C", "A+A"]
+    D = torch.from_numpy(design.matrix(labels)).double()
+    mixture = model.prior.density(D)
+    of_density = (mixture.log_weights.exp() * mixture.means).sum(1)
+    for shift in (of_density, model.prior.expected_shift(D)):
+        a, b, c, ab, bc, abc, aa = shift.detach()
+        torch.testing.assert_close(ab, a + b)
+        torch.testing.assert_close(bc, b + c)
+        torch.testing.assert_close(abc, a + b + c)
+        torch.testing.assert_close(aa, 2.0 * a)
+    # and of any one draw of masks and effects
+    one_each = Cells(torch.ones(7, 6).double(), torch.arange(7), torch.zeros(7).long(), D)
+    if isinstance(model.prior, ShiftPrior) and model.prior.draw == "per_batch":
+        drawn = model.prior.shift(one_each, noise_of(model, one_each).shift).mean.detach()
+        torch.testing.assert_close(drawn[3:], D[3:, :3] @ drawn[:3])
 
 
 def permuted(model: PerturbationVAE, order: list[int]) -> PerturbationVAE:
@@ -196,9 +263,12 @@ def permuted(model: PerturbationVAE, order: list[int]) -> PerturbationVAE:
         for head in (twin.encoder.mean, twin.encoder.log_variance):
             head.weight.copy_(head.weight[order].clone())
             head.bias.copy_(head.bias[order].clone())
-        first = twin.decoder.hidden.layers[0]
+        first, into = twin.decoder.hidden.layers[0], twin.encoder.hidden.layers[0]
         assert isinstance(first, torch.nn.Linear)
+        assert isinstance(into, torch.nn.Linear)
         first.weight[:, : len(order)] = first.weight[:, order].clone()
+        if model.posterior_kind == "basal":  # the shift comes after six genes
+            into.weight[:, 6:] = into.weight[:, [6 + j for j in order]].clone()
         for parameter in twin.prior.parameters():
             parameter.copy_(parameter[:, order].clone())
     return twin
@@ -206,139 +276,138 @@ def permuted(model: PerturbationVAE, order: list[int]) -> PerturbationVAE:
 
 @every_preset
 def test_order_of_latents_does_not_matter(
-    preset: str, make_cells: MakeCells, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+    preset: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells = make_cells(design_of(preset), LABELS, n_batches=2)
-    model = make_model(preset, LABELS, n_batches=2, alpha=5.0)
+    cells, model = make(preset, n_batches=2, alpha=5.0)
     order = [2, 0, 1]
-    twin, noise = permuted(model, order), noise_of(cells)
+    twin, noise = permuted(model, order), noise_of(model, cells)
+    turned = Noise(
+        noise.latent[:, order],
+        ShiftNoise(*(part if part is None else part[..., order] for part in noise.shift)),
+    )
     for a, b in zip(
-        model.elbo_terms(cells, noise), twin.elbo_terms(cells, noise[:, order]), strict=True
+        model.elbo_terms(cells, noise, 24), twin.elbo_terms(cells, turned, 24), strict=True
     ):
         torch.testing.assert_close(a, b)
-    drawn = torch.randn(9, 24, 3, generator=torch.Generator().manual_seed(3)).double()
+    generator = torch.Generator().manual_seed(3)
+    drawn = torch.randn(9, 24, 3, generator=generator).double()
+    shift = torch.randn(9 * 24, 3, generator=generator).double()
     monkeypatch.setattr(torch, "randn", lambda *_, **__: drawn)
+    monkeypatch.setattr(SubsetMixture, "sample_shift", lambda *_: shift)
     log_w = model.log_weights(cells, 9)
     monkeypatch.setattr(torch, "randn", lambda *_, **__: drawn[..., order])
+    monkeypatch.setattr(SubsetMixture, "sample_shift", lambda *_: shift[:, order])
     torch.testing.assert_close(twin.log_weights(cells, 9), log_w)
 
 
 @every_preset
-def test_order_of_cells_and_labels_does_not_matter(
-    preset: str, make_cells: MakeCells, make_model: MakeModel
-) -> None:
-    cells, model = make_cells(design_of(preset), LABELS), make_model(preset, LABELS)
-    noise = noise_of(cells)
+def test_order_of_cells_and_labels_does_not_matter(preset: str, make: Make) -> None:
+    cells, model = make(preset)
+    noise = noise_of(model, cells)
     terms = model.elbo_terms(cells, noise)
     turned = Cells(
         cells.counts.flip(0), 4 - cells.label.flip(0), cells.batch.flip(0), cells.design.flip(0)
     )
-    again = model.elbo_terms(turned, noise.flip(0))
+    mask, effect = noise.shift
+    if mask is not None and mask.ndim == 3:  # one for each cell
+        mask = mask.flip(0)
+    again = model.elbo_terms(turned, Noise(noise.latent.flip(0), ShiftNoise(mask, effect)))
     torch.testing.assert_close(again.reconstruction.flip(0), terms.reconstruction)
     torch.testing.assert_close(again.kl_latent.flip(0), terms.kl_latent)
+    torch.testing.assert_close(again.kl_global, terms.kl_global)
 
 
 @every_preset
-def test_mean_log_weight_is_at_most_the_log_of_the_mean(
-    preset: str, make_cells: MakeCells, make_model: MakeModel
-) -> None:
-    cells, model = make_cells(design_of(preset), LABELS), make_model(preset, LABELS)
+def test_mean_log_weight_is_at_most_the_log_of_the_mean(preset: str, make: Make) -> None:
+    cells, model = make(preset)
     log_w = model.log_weights(cells, 30, torch.Generator().manual_seed(0))
+    assert torch.isfinite(log_w).all()
     assert (log_w.mean(0) <= iwelbo(log_w)).all()
 
 
-def test_all_ones_mask_is_the_dense_table(make_cells: MakeCells, make_model: MakeModel) -> None:
-    sparse, dense = make_model("svae_plus", SINGLES), make_model("ivae", SINGLES)
-    dense.load_state_dict(
-        {k: v for k, v in sparse.state_dict().items() if not k.endswith("logit")}, strict=False
-    )
-    assert isinstance(sparse.prior, ShiftPrior)
-    sparse.prior.mask = FixedMask(torch.ones(3, 3).double())
-    cells = make_cells(design_of("svae_plus", SINGLES), SINGLES)
-    table = make_cells(design_of("ivae", SINGLES), SINGLES)
-    assert torch.equal(cells.design, table.design)
-    noise = noise_of(cells)
-    for a, b in zip(sparse.elbo_terms(cells, noise), dense.elbo_terms(table, noise), strict=True):
-        assert a.item() == b.item() if a.ndim == 0 else torch.equal(a, b)
+def with_mask(model: PerturbationVAE, value: float | Tensor) -> PerturbationVAE:
+    """The model with inclusion probabilities that are given."""
+    assert isinstance(model.prior, ShiftPrior)
+    table = model.prior.effect().detach()
+    model.prior.mask = FixedMask(torch.ones_like(table) * value)
+    return model
+
+
+def assert_same_model(
+    a: PerturbationVAE, b: PerturbationVAE, cells: Cells, cells_b: Cells | None = None
+) -> None:
+    """Fails unless both have the same ELBO terms and the same log weights, bit by bit."""
+    noise, others = noise_of(a, cells), cells if cells_b is None else cells_b
+    terms = a.elbo_terms(cells, noise, 24), b.elbo_terms(others, noise, 24)
+    for x, y in zip(*terms, strict=True):
+        assert torch.equal(x, y)
     weights = [
-        model.log_weights(cells, 5, torch.Generator().manual_seed(0)) for model in (sparse, dense)
+        model.log_weights(part, 5, torch.Generator().manual_seed(0))
+        for model, part in ((a, cells), (b, others))
     ]
     assert torch.equal(*weights)
 
 
-def test_no_shift_is_a_mask_of_zeros(make_cells: MakeCells, make_model: MakeModel) -> None:
-    plain, shifted = make_model("vae", LABELS), make_model("svae_plus", LABELS)
+@pytest.mark.parametrize(
+    ("preset", "dense_preset"),
+    [("svae_plus", "ivae"), ("svae", "ivae"), ("sams_vae", "cpa_vae"), ("paper.svae", "ivae")],
+)
+def test_all_ones_mask_is_the_dense_model(preset: str, dense_preset: str, make: Make) -> None:
+    cells, sparse = make(preset, SINGLES, anchor_control=True, dropout=0.0)
+    table, dense = make(dense_preset, SINGLES)
+    assert torch.equal(cells.design, table.design)
+    dense.load_state_dict(with_mask(sparse, 1.0).state_dict())
+    assert (dense.prior.inclusion_probability() == 1.0).all()
+    if preset == "sams_vae":
+        # the cost of the effects is left
+        assert sparse.prior.cost(24).item() > 0
+    assert isinstance(dense.prior, ShiftPrior)
+    assert isinstance(sparse.prior, ShiftPrior)
+    dense.prior.draw = sparse.prior.draw
+    assert_same_model(sparse, dense, cells)
+
+
+@shifted_presets
+def test_on_single_labels_additive_shifts_are_a_table(preset: str, make: Make) -> None:
+    # the three letters of SINGLES, and a control that stays one label
+    pairs = [make(preset, SINGLES, shift=shift) for shift in ("additive", "table")]
+    (cells, additive), (same_cells, table) = pairs
+    assert torch.equal(cells.design, same_cells.design)
+    table.load_state_dict(additive.state_dict())
+    assert_same_model(additive, table, cells, same_cells)
+
+
+def test_no_shift_is_a_mask_of_zeros(make: Make) -> None:
+    (cells, plain), (_, shifted) = make("vae"), make("svae_plus")
     plain.load_state_dict(
         {k: v for k, v in shifted.state_dict().items() if not k.startswith("prior.")}
     )
-    assert isinstance(shifted.prior, ShiftPrior)
-    shifted.prior.mask = FixedMask(torch.zeros(3, 3).double())
-    cells = make_cells(design_of("vae"), LABELS)
+    with_mask(shifted, 0.0)
+    noise = noise_of(plain, cells)
     for a, b in zip(
-        plain.elbo_terms(cells, noise_of(cells)),
-        shifted.elbo_terms(cells, noise_of(cells)),
-        strict=True,
+        plain.elbo_terms(cells, noise), shifted.elbo_terms(cells, noise), strict=True
     ):
         torch.testing.assert_close(a, b, check_dtype=False)
 
 
-def log_likelihood_by_quadrature(model: PerturbationVAE, cells: Cells) -> np.ndarray:
-    """Log p(x | a, l) of each cell by the trapezoidal rule over z and a sum over all masks."""
-    q, e = model.prior.inclusion_probability(), model.prior.effect()
-    n_latents = q.shape[1]
-    axis = torch.linspace(-9.0, 9.0, 1801 if n_latents == 1 else 121, dtype=torch.float64)
-    grid = torch.cartesian_prod(*[axis] * n_latents).reshape(-1, n_latents)
-    volume = (axis[1] - axis[0]).item() ** n_latents
-    result = []
-    for n in range(cells.n_cells):
-        prior = torch.zeros(len(grid), dtype=torch.float64)
-        for bits in product((0.0, 1.0), repeat=q.numel()):
-            mask = torch.tensor(bits, dtype=torch.float64).reshape(q.shape)
-            shift = cells.design[cells.label[n]] @ (mask * e)
-            probability = torch.where(mask > 0, q, 1.0 - q).prod()
-            if probability > 0:
-                prior += probability * Normal(shift, 1.0).log_prob(grid).sum(-1).exp()
-        rho = model.decoder(grid, cells.batch[n : n + 1].expand(len(grid))).exp()
-        counts = cells.counts[n].numpy()
-        m, t = counts.sum() * rho.numpy(), model.log_inverse_dispersion.exp().numpy()
-        log_x = stats.nbinom.logpmf(counts, t, t / (t + m)).sum(-1)
-        peak = log_x.max()
-        result.append(math.log((prior.numpy() * np.exp(log_x - peak)).sum() * volume) + peak)
-    return np.array(result)
+@shifted_presets
+def test_the_map_graph_is_the_model_with_thresholded_masks(preset: str, make: Make) -> None:
+    cells, model = make(preset)
+    generators = [torch.Generator().manual_seed(5) for _ in range(3)]
+    soft = model.log_weights(cells, 6, generators[0])
+    hard = model.log_weights(cells, 6, generators[1], graph="map")
+    q = model.prior.inclusion_probability().detach()
+    with_mask(model, (q > 0.5).double())
+    torch.testing.assert_close(model.log_weights(cells, 6, generators[2]), hard)
+    assert torch.equal(soft, hard) == bool(((q == 0) | (q == 1)).all())
 
 
 @every_preset
-@pytest.mark.parametrize("n_latents", [1, 2])
-@torch.no_grad()
-def test_iwelbo_approaches_the_log_likelihood(
-    preset: str, n_latents: int, make_cells: MakeCells, make_model: MakeModel
-) -> None:
-    labels = ("control", "A", "B", "A+B")
-    sizes = {"n_genes": 3, "n_batches": 2}
-    cells = make_cells(design_of(preset, labels), labels, n_cells=4, **sizes)
-    model = make_model(preset, labels, n_latents=n_latents, normalisation="none", **sizes)
-    model.decoder.log_scale.weight *= 3.0  # so that z matters
-    for name, parameter in model.prior.named_parameters():
-        if not name.endswith("logit"):
-            parameter.mul_(0.6)  # so that q is not far from the posterior
-    expected = log_likelihood_by_quadrature(model, cells)
-    log_w = model.log_weights(cells, 40_000, torch.Generator().manual_seed(0))
-    weight = (log_w - log_w.max(0).values).exp()
-    error = (weight.std(0) / weight.mean(0)).numpy() / math.sqrt(len(log_w))
-    assert error.max() < 0.1
-    np.testing.assert_array_less(np.abs(iwelbo(log_w).numpy() - expected), 5.0 * error)
-    single = log_w.mean(0).numpy()
-    assert (single < expected).all()
-
-
-@every_preset
-def test_samples_have_the_totals_of_the_cells(
-    preset: str, make_cells: MakeCells, make_model: MakeModel
-) -> None:
-    cells, model = make_cells(design_of(preset), LABELS), make_model(preset, LABELS)
+def test_samples_have_the_totals_of_the_cells(preset: str, make: Make) -> None:
+    cells, model = make(preset)
     many = cells.take(torch.arange(24).repeat(500))
     with torch.no_grad():
-        model.log_inverse_dispersion.fill_(3.0)
+        model.get_parameter("likelihood.log_inverse_dispersion").fill_(3.0)
         drawn, again, other = (
             model.sample(many, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
         )
@@ -352,36 +421,52 @@ def test_samples_have_the_totals_of_the_cells(
 
 @every_preset
 def test_samples_depend_on_the_cells_only_through_label_batch_and_total(
-    preset: str, make_cells: MakeCells, make_model: MakeModel
+    preset: str, make: Make
 ) -> None:
-    cells, model = make_cells(design_of(preset), LABELS), make_model(preset, LABELS)
+    cells, model = make(preset)
     shuffled = cells._replace(counts=cells.counts.flip(1))
     a, b = (model.sample(c, torch.Generator().manual_seed(0)) for c in (cells, shuffled))
     assert torch.equal(a, b)
 
 
 @every_preset
-def test_build_is_its_seed_and_leaves_torch_alone(preset: str) -> None:
+def test_build_is_its_seed_and_leaves_torch_alone(preset: str, make_design: MakeDesign) -> None:
     torch.manual_seed(11)
     before = torch.random.get_rng_state()
     sizes = {"n_genes": 5, "n_batches": 2, "n_latents": 3}
-    a, b, c = (
-        build_model(preset, Options(n_hidden=4), design_of(preset), seed=seed, **sizes)
-        for seed in (0, 0, 1)
-    )
+    options, design = build_options(preset, {"n_hidden": 4}), make_design(preset, LABELS)
+    a, b, c = (build_model(options, design, seed=seed, **sizes) for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), before)
     same = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
     assert all(torch.equal(x, y) for x, y in same)
     assert not torch.equal(a.encoder.mean.weight, c.encoder.mean.weight)
 
 
+def test_build_gives_the_starting_values_that_the_options_name(make_design: MakeDesign) -> None:
+    labels = [f"p{i}" for i in range(400)]
+    options = Options(
+        shift="table",
+        mask="bernoulli",
+        initial_logit=-1.5,
+        effect="normal",
+        effect_start=3.0,
+        effect_scale=0.7,
+    )
+    design = make_design("svae", labels)
+    model = build_model(options, design, n_genes=4, n_batches=1, n_latents=5, seed=0)
+    assert (model.get_parameter("prior.mask.logit") == -1.5).all()
+    assert model.prior.effect().std().item() == pytest.approx(3.0, rel=0.1)
+    assert isinstance(model.prior, ShiftPrior)
+    std = model.get_parameter("prior.effects.log_std").exp()
+    expected = kl_divergence(Normal(model.prior.effect(), std), Normal(0.0, 0.7)).sum()
+    torch.testing.assert_close(model.prior.effects.cost(), expected)
+
+
 @every_preset
-def test_weights_can_be_saved_and_loaded(
-    preset: str, make_cells: MakeCells, make_model: MakeModel
-) -> None:
-    cells = make_cells(design_of(preset), LABELS)
-    model, other = make_model(preset, LABELS, seed=0), make_model(preset, LABELS, seed=1)
+def test_weights_can_be_saved_and_loaded(preset: str, make: Make) -> None:
+    cells, model = make(preset, n_batches=2)
+    _, other = make(preset, n_batches=2, seed=1)
     other.load_state_dict(model.state_dict())
-    noise = noise_of(cells)
-    for a, b in zip(model.elbo_terms(cells, noise), other.elbo_terms(cells, noise), strict=True):
-        assert torch.equal(a, b)
+    assert_same_model(model, other, cells)
+    drawn = [m.sample(cells, torch.Generator().manual_seed(0)) for m in (model, other)]
+    assert torch.equal(*drawn)

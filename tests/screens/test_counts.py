@@ -32,6 +32,7 @@ def test_blocks_and_read_counts_give_the_matrix(
     adata: ad.AnnData, form: str, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_ELEMENTS", 700)
+    monkeypatch.setattr(module, "LEAST_GENES", 1)
     expected = adata.X.toarray()
     adata.X = FORMATS[form](adata.X)
     layer = None

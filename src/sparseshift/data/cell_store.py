@@ -82,6 +82,10 @@ class CellStore:
         """All cells in order, at most `size` at a time."""
         return chunks(self, size)
 
+    def whole(self) -> Cells:
+        """All cells as one batch, for where they are few."""
+        return self.take(torch.arange(self.n_cells, device=self.device))
+
     def to(self, device: torch.device | str) -> "CellStore":
         """The same cells with everything, counts too, on another device."""
         index = None if self.index is None else self.index.to(device)

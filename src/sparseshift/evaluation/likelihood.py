@@ -28,12 +28,13 @@ def cell_iwelbo(
     generator = torch.Generator(device=cells.device).manual_seed(seed)
     n_genes = cells.n_genes
     share = decoded_at_once(cells.device) // (n_genes * min(n_particles, _PARTICLES_DECODED))
-    bounds = []
-    for batch in cells.chunks(max(1, min(cells.n_cells, share, _ROWS))):
+    cells_at_once = max(1, min(cells.n_cells, share, _ROWS))
+    bounds = cells.design.new_empty(cells.n_cells)  # results in a list would fragment memory
+    for place, batch in zip(bounds.split(cells_at_once), cells.chunks(cells_at_once), strict=True):
         at_once = max(1, _ROWS // batch.n_cells)
         chunks = [
             model.log_weights(batch, min(at_once, n_particles - done), generator, graph=graph)
             for done in range(0, n_particles, at_once)
         ]
-        bounds.append(iwelbo(torch.cat(chunks)))
-    return torch.cat(bounds)
+        place.copy_(iwelbo(torch.cat(chunks)))
+    return bounds

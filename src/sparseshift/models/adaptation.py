@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sparseshift.data.cells import CellSource
+from sparseshift.models.least_squares import additive_effects, label_means
 from sparseshift.models.priors import LatentPrior, StandardNormalPrior
 from sparseshift.models.vae import PerturbationVAE
 
@@ -37,20 +38,10 @@ def adapted_prior(
     if isinstance(prior, StandardNormalPrior):
         n_new = support.design.shape[1] - n_known
         return prior.extended(posterior_mean.new_zeros(n_new, n_latents))
-    n_labels = support.design.shape[0]
-    size = torch.bincount(support.label, minlength=n_labels).to(posterior_mean.dtype)
-    total = posterior_mean.new_zeros(n_labels, n_latents).index_add(
-        0, support.label, posterior_mean
-    )
+    label_mean, size = label_means(posterior_mean, support.label, support.design.shape[0])
     known_shift = prior.expected_shift(support.design[:, :n_known])
-    seen = size > 0
-    residual = total[seen] / size[seen, None] - known_shift[seen]
-    weight = size[seen].sqrt().unsqueeze(1)
-    new_design = support.design[seen, n_known:]
-    # gelsd: minimum norm also without full rank (two new parts seen only together)
-    solution = torch.linalg.lstsq(
-        (weight * new_design).double().cpu(), (weight * residual).double().cpu(), driver="gelsd"
-    ).solution
+    new_design = support.design[:, n_known:]
+    solution = additive_effects(label_mean - known_shift, size, new_design)
     return prior.extended(solution.to(posterior_mean))
 
 

@@ -17,7 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparseshift.models.warm_start.inclusion import (
+    bernoulli_inclusion,
+    beta_inclusion,
+    budget_inclusion,
+)
 from sparseshift.probability import bernoulli
+
+FREE = 4.5  # nats: the evidence of three standard errors, asked for where an edge costs nothing
 
 MASK_PRIORS = (
     "none",
@@ -42,6 +49,18 @@ class MaskPrior(nn.Module):
         """
         raise NotImplementedError
 
+    def best_inclusion(self, effects: Tensor, cells: Tensor) -> Tensor:
+        """The q that pays most, given how far a perturbation seems to shift a latent.
+
+        Args:
+            effects: mean of z of each perturbation, (perturbations, latents).
+            cells: how many cells each is the mean of, (perturbations,).
+
+        Returns:
+            (perturbations, latents), in [0, 1] (`models.warm_start.inclusion`).
+        """
+        raise NotImplementedError
+
 
 class NoPrior(MaskPrior):
     """Costs nothing."""
@@ -50,6 +69,10 @@ class NoPrior(MaskPrior):
         """Zero."""
         del n_cells
         return logit.new_zeros(())
+
+    def best_inclusion(self, effects: Tensor, cells: Tensor) -> Tensor:
+        """1 wherever a shift is more than noise: edges are free."""
+        return budget_inclusion(effects, cells, FREE)
 
 
 class L1(MaskPrior):
@@ -63,6 +86,10 @@ class L1(MaskPrior):
         """Alpha * sum of q, nats."""
         del n_cells
         return self.alpha * logit.sigmoid().sum()
+
+    def best_inclusion(self, effects: Tensor, cells: Tensor) -> Tensor:
+        """1 where the evidence is worth alpha nats."""
+        return budget_inclusion(effects, cells, max(self.alpha, FREE))
 
 
 class MeanLossL1(MaskPrior):
@@ -79,6 +106,11 @@ class MeanLossL1(MaskPrior):
     def cost(self, logit: Tensor, n_cells: int) -> Tensor:
         """n_cells * alpha * mean of q, nats."""
         return n_cells * self.alpha * logit.sigmoid().sum() / max(logit.numel(), 1)
+
+    def best_inclusion(self, effects: Tensor, cells: Tensor) -> Tensor:
+        """As L1, at its price in the mean over these cells."""
+        price = float(cells.sum()) * self.alpha / max(effects.numel(), 1)
+        return budget_inclusion(effects, cells, max(price, FREE))
 
 
 class BetaMap(MaskPrior):
@@ -97,6 +129,10 @@ class BetaMap(MaskPrior):
         del n_cells
         return (self.alpha - 1.0) * F.softplus(logit).sum()
 
+    def best_inclusion(self, effects: Tensor, cells: Tensor) -> Tensor:
+        """max(0, 1 - 2 (alpha - 1) / (n m^2))."""
+        return beta_inclusion(effects, cells, max(self.alpha, 1.0 + FREE / 2.0))
+
 
 class BernoulliKL(MaskPrior):
     """KL from independent masks with inclusion probability p0 (Bereket & Karaletsos 2023)."""
@@ -109,6 +145,10 @@ class BernoulliKL(MaskPrior):
         """Sum of KL(Bernoulli(q) || Bernoulli(p0)), nats."""
         del n_cells
         return bernoulli.kl_divergence(logit, self.inclusion).sum()
+
+    def best_inclusion(self, effects: Tensor, cells: Tensor) -> Tensor:
+        """sigmoid(logit p0 + n m^2 / 2)."""
+        return bernoulli_inclusion(effects, cells, self.inclusion)
 
 
 class BetaBernoulli(MaskPrior):
@@ -135,13 +175,21 @@ class BetaBernoulli(MaskPrior):
         none_on = -math.log(self.alpha)  # log B(1, alpha)
         return -bernoulli.entropy(logit).sum() - (log_beta - none_on).sum()
 
+    def best_inclusion(self, effects: Tensor, cells: Tensor) -> Tensor:
+        """As `BernoulliKL` at the mean of Beta(1, alpha), the density not yet known."""
+        return bernoulli_inclusion(effects, cells, 1.0 / (1.0 + self.alpha))
+
 
 class EdgeBudget(MaskPrior):
     """At most `budget` expected edges: a Lagrangian whose multiplier rises until they are met.
 
     The multiplier lambda = exp(log_multiplier) is a parameter like any other; its gradient is
-    turned round, so that the optimiser that descends in q ascends in lambda.
+    turned round, so that the optimiser that descends in q ascends in lambda. The gradient of q is
+    lambda at the budget, up to twice that above and down to none below: without this damping q and
+    lambda chase each other in circles (Platt & Barr 1988).
     """
+
+    damping = 4.0  # by how much lambda counts more with a surplus as large as the budget
 
     def __init__(self, budget: float) -> None:
         super().__init__()
@@ -153,9 +201,19 @@ class EdgeBudget(MaskPrior):
         del n_cells
         surplus = logit.sigmoid().sum() - self.budget
         multiplier = self.log_multiplier.exp()
-        descent = multiplier.detach() * surplus
+        factor = (1.0 + self.damping * surplus.detach() / self.budget).clamp(0.0, 2.0)
+        descent = multiplier.detach() * factor * surplus
         ascent = multiplier * surplus.detach()
-        return descent - (ascent - ascent.detach())
+        # the value is lambda * surplus; the rest is there for its gradients
+        return ascent.detach() + (descent - descent.detach()) - (ascent - ascent.detach())
+
+    def best_inclusion(self, effects: Tensor, cells: Tensor) -> Tensor:
+        """1 for the entries with the strongest evidence, as many as the budget allows."""
+        evidence = (cells.unsqueeze(1) * effects.square()).flatten()
+        n_edges = min(round(self.budget), len(evidence))
+        chosen = torch.zeros_like(evidence)
+        chosen[evidence.argsort(descending=True)[:n_edges]] = 1.0
+        return chosen.view_as(effects)
 
 
 def mask_prior(name: str, alpha: float, inclusion: float, budget: float) -> MaskPrior:

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from sparseshift.errors import OptionError
 from sparseshift.models.options import Options
 from sparseshift.training.config import TrainingConfig
+from sparseshift.training.recipes import RECIPES
 
-RECIPES = ("plain", "rotation", "rotation_only", "paper")
+ADAPTATIONS = ("closed_form", "gradient", "paper")
 
 
 @dataclass(frozen=True)
@@ -24,3 +26,10 @@ class Preset:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     recipe: str = "plain"
     adaptation: str = "closed_form"
+
+    def __post_init__(self) -> None:
+        for name, choices in (("recipe", RECIPES), ("adaptation", ADAPTATIONS)):
+            if getattr(self, name) not in choices:
+                raise OptionError(
+                    f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}."
+                )

@@ -84,9 +84,10 @@ def training_screen(
 
 
 def with_counts(adata: AnnData, columns: Columns) -> AnnData:
-    """The cells that have a count."""
-    matrix = adata.X if columns.layer is None else adata.layers[columns.layer]
-    return adata[np.asarray(matrix.sum(axis=1)).ravel() > 0]
+    """The cells that have a count; adata itself, or a view."""
+    survey = Survey.of(count_parts(adata, columns.layer, np.arange(adata.n_vars)))
+    counted = survey.stored > 0
+    return adata if counted.all() else adata[counted]
 
 
 def to_cells(

@@ -1,5 +1,7 @@
 """Placing new perturbations by gradient, where the encoder sees them and no closed form exists."""
 
+import copy
+
 import torch
 
 from sparseshift.data.cells import Cells
@@ -32,19 +34,21 @@ def adapted_by_gradient(
         seed: of the draws.
         steps: of Adam, on all support cells at once.
         learning_rate: of Adam; it falls to zero along a half cosine.
-        training_mode: with dropout, and normalised by the support cells, as the published code
-            does for its baselines.
+        training_mode: with dropout, and normalised by the support cells (two at least), as the
+            published code does for its baselines.
     """
     n_new = support.design.shape[1] - n_known
     rows = torch.zeros(n_new, model.n_latents, device=model.device)
     embedding = None
     if model.embedding is not None:
         embedding = torch.cat([model.embedding.detach(), rows])
-    adapted = with_new_rows(model, model.prior.extended(rows), embedding)
+    # a copy: modes, running statistics and what needs a gradient change on the way
+    adapted = with_new_rows(copy.deepcopy(model), model.prior.extended(rows), embedding)
     adapted.eval().requires_grad_(False)
     free = _rows(adapted)
     if not free or n_new == 0:
         return adapted
+    training_mode = training_mode and support.n_cells > 1
     if training_mode:
         state = {name: value.clone() for name, value in adapted.state_dict().items()}
         adapted.train()

@@ -51,9 +51,12 @@ class History(NamedTuple):
 
     @property
     def edges_converged(self) -> bool:
-        """Whether the last tenth of the last phase's evaluations (3 at least) agree on the graph."""
+        """Whether the last tenth of the last phase's evaluations agree on the number of edges.
+
+        The last three at least, or as many as there are.
+        """
         last = [r.n_edges for r in self.records if r.phase == self.records[-1].phase]
-        return edges_are_stable(last, max(3, len(last) // 10))
+        return edges_are_stable(last, min(len(last), max(3, len(last) // 10)))
 
     def then(self, later: "History") -> "History":
         """This fit followed by another phase."""

@@ -231,10 +231,12 @@ def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
 
 
 @torch.no_grad()
-def _mean_constant(model: PerturbationVAE, cells: CellSource, chunk: int = 4096) -> float:
-    index = torch.arange(cells.n_cells, device=cells.label.device)
-    parts = [model.likelihood.constant(cells.take(part).counts) for part in index.split(chunk)]
-    return torch.cat(parts).mean().item()
+def _mean_constant(model: PerturbationVAE, cells: CellSource) -> float:
+    constant = cells.design.new_empty(cells.n_cells)  # results in a list would fragment memory
+    size = chunk_size(cells)
+    for place, part in zip(constant.split(size), cells.chunks(size), strict=True):
+        place.copy_(model.likelihood.constant(part.counts))
+    return constant.mean().item()
 
 
 def _not_finite(terms: ElboTerms, index: Tensor, epoch: int) -> str:

@@ -1,2 +1,60 @@
-def start_from_rotation(model, train, seed):
-    raise NotImplementedError
+"""From a trained plain VAE to the start of a sparse model: `models.warm_start` on training cells."""
+
+import logging
+
+import torch
+
+from sparseshift.data.cells import CellSource
+from sparseshift.models.effects import NormalEffect
+from sparseshift.models.masks import BernoulliMask
+from sparseshift.models.priors import ShiftPrior
+from sparseshift.models.vae import PerturbationVAE
+from sparseshift.models.warm_start.absorption import absorb
+from sparseshift.models.warm_start.start import RotatedStart, rotated_start
+
+logger = logging.getLogger(__name__)
+
+_CELLS = 2048
+_TRUSTED = 0.5  # share of starts that must agree
+_LOGIT = 2.0  # sigmoid(2) = .88: sure enough to be seen, not so sure as to be slow to change
+
+
+@torch.no_grad()
+def start_from_rotation(model: PerturbationVAE, train: CellSource, seed: int) -> RotatedStart:
+    """Rotates the latents to sparse shifts, and starts effects and masks from what is seen there.
+
+    Args:
+        model: encoder and decoder trained as a plain VAE, prior fresh; changed in place.
+        train: the training cells.
+        seed: of the starts of the rotation.
+    """
+    model.eval()
+    mean = train.design.new_empty(train.n_cells, model.n_latents)
+    variance = torch.empty_like(mean)
+    places = zip(mean.split(_CELLS), variance.split(_CELLS), train.chunks(_CELLS), strict=True)
+    for place, spread, part in places:
+        found, std = model.encoder(part.counts)
+        place.copy_(found)
+        spread.copy_(std.square())
+    start = rotated_start(mean, variance, train.label, train.design, seed=seed)
+    absorb(model, start.transform, start.origin, variance.mean(0))
+    if isinstance(model.prior, ShiftPrior):
+        _start_prior(model.prior, start)
+    logger.log(
+        logging.INFO if start.agreement >= _TRUSTED else logging.WARNING,
+        "Rotated %d latents to sparse shifts: %.0f %% of the starts agree%s",
+        model.n_latents,
+        100.0 * start.agreement,
+        "" if start.agreement >= _TRUSTED else "; sparsity alone does not tell latents apart here",
+    )
+    return start
+
+
+def _start_prior(prior: ShiftPrior, start: RotatedStart) -> None:
+    prior.effects.table.copy_(start.effects)
+    if isinstance(prior.effects, NormalEffect):
+        known = start.cells.clamp(min=1.0).rsqrt().log().unsqueeze(1)
+        prior.effects.log_std.copy_(known.expand_as(start.effects))
+    if isinstance(prior.mask, BernoulliMask):
+        inclusion = prior.mask.prior.best_inclusion(start.effects, start.cells)
+        prior.mask.logit.copy_(torch.logit(inclusion).clamp(-_LOGIT, _LOGIT))

@@ -10,6 +10,7 @@ from sparseshift.models.vae import PerturbationVAE
 
 _ELEMENTS = 2**18  # floats of counts held at once
 
+
 class Validation(NamedTuple):
     """Means over validation cells, nats a cell; NaN without any.
 

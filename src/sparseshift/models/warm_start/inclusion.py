@@ -1,0 +1,91 @@
+"""Which latents a perturbation shifts, in closed form, from how far and with how many cells.
+
+For one entry (p, j) with n cells whose posterior means average m, what depends on effect e and
+inclusion probability q is, in nats,
+
+    n/2 E_m[(m - mask e)^2] + cost(q) = n/2 [(m - q e)^2 + q (1 - q) e^2] + cost(q).
+
+Its best e is m whatever q > 0 is, which leaves n m^2 (1 - q) / 2 + cost(q).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def beta_inclusion(effects: Tensor, cells: Tensor, alpha: float) -> Tensor:
+    """The best q under cost(q) = -(alpha - 1) log(1 - q): max(0, 1 - 2 (alpha - 1) / (n m^2)).
+
+    The cost is the negative log density of Beta(1, alpha) (Lopez et al. 2023), as in `BetaMask`.
+    1/2 is passed at n m^2 = 4 (alpha - 1).
+
+    Args:
+        effects: m, (perturbations, latents).
+        cells: n of each perturbation, (perturbations,).
+        alpha: at least 1; at 1 an edge is free and q is 1 wherever n m^2 > 0.
+
+    Returns:
+        (perturbations, latents), in [0, 1].
+    """
+    evidence = cells.unsqueeze(1) * effects.square()
+    price = 2.0 * (alpha - 1.0)
+    # where nothing pays q = 0; the clamp keeps 0/0 out
+    return torch.where(evidence > price, 1.0 - price / evidence.clamp(min=1e-300), 0.0)
+
+
+def bernoulli_inclusion(effects: Tensor, cells: Tensor, probability: float) -> Tensor:
+    """The best q under cost(q) = KL(Bernoulli(q) || Bernoulli(p0)): sigmoid(logit p0 + n m^2 / 2).
+
+    Here q is a posterior, for an effect that is known. The best effect is fitted to the same
+    cells: without any shift n m^2 has mean 1, so that p0 is exceeded by noise alone.
+
+    Args:
+        effects: m, (perturbations, latents).
+        cells: n of each perturbation, (perturbations,).
+        probability: p0, in (0, 1).
+
+    Returns:
+        (perturbations, latents), in [0, 1].
+    """
+    evidence = cells.unsqueeze(1) * effects.square()
+    return (math.log(probability / (1.0 - probability)) + 0.5 * evidence).sigmoid()
+
+
+def budget_inclusion(effects: Tensor, cells: Tensor, price: float) -> Tensor:
+    """The best q under cost(q) = price * q: 1 where n m^2 > 2 price, else 0.
+
+    Args:
+        effects: m, (perturbations, latents).
+        cells: n of each perturbation, (perturbations,).
+        price: of an edge, nats.
+
+    Returns:
+        (perturbations, latents), 0 or 1.
+    """
+    return (cells.unsqueeze(1) * effects.square() > 2.0 * price).to(effects)
+
+
+def threshold_logits(
+    effects: Tensor,
+    cells: Tensor,
+    *,
+    threshold: float = 1.0,
+    standard_errors: float = 3.0,
+    logit: float = 2.0,
+) -> Tensor:
+    """Logits to start from: +logit where a shift is large and more than noise, else -logit.
+
+    Args:
+        effects: m, (perturbations, latents), in standard deviations of z within a label.
+        cells: n of each perturbation, (perturbations,).
+        threshold: smallest |m| of an edge.
+        standard_errors: smallest |m| sqrt(n), which matters below 9 cells at the defaults.
+        logit: size of the logits; sigmoid(2) = .88.
+
+    Returns:
+        (perturbations, latents).
+    """
+    large = effects.abs() > threshold
+    certain = effects.abs() * cells.sqrt().unsqueeze(1) > standard_errors
+    return torch.where(large & certain, logit, -logit).to(effects)

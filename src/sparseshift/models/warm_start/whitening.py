@@ -1,0 +1,52 @@
+"""The linear map after which the latents have unit covariance within a perturbation."""
+
+import torch
+from torch import Tensor
+
+from sparseshift.models.least_squares import label_means
+
+FLOOR = 1e-4  # smallest eigenvalue kept, as a share of the largest
+
+
+def within_label_covariance(
+    mean: Tensor, variance: Tensor, label: Tensor, n_labels: int
+) -> Tensor:
+    """Covariance of z within a label, pooled over labels: Cov(mean) + average posterior variance.
+
+    The law of total variance for the aggregate posterior of a label. A dead latent (posterior =
+    prior) has no variance of the mean and a posterior variance of 1. Labels of one cell add
+    nothing to Cov(mean); if all are, only the posterior variance is left.
+
+    Args:
+        mean: of q(z | x), (cells, latents).
+        variance: of q(z | x), (cells, latents).
+        label: (cells,) int64.
+        n_labels: labels, with or without cells.
+
+    Returns:
+        (latents, latents), squared units of z, float64 on the CPU.
+    """
+    mean, variance, label = mean.double().cpu(), variance.double().cpu(), label.cpu()
+    center, size = label_means(mean, label, n_labels)
+    residual = mean - center[label]
+    degrees_of_freedom = max(1, len(mean) - int((size > 0).sum()))
+    return residual.T @ residual / degrees_of_freedom + variance.mean(0).diag()
+
+
+def whitening(covariance: Tensor) -> Tensor:
+    """The symmetric W = C^(-1/2), so that W C W = I.
+
+    Eigenvalues below 1e-4 of the largest are raised to that, so that a direction in which nothing
+    varies is not blown up; of a covariance of zero, W is the identity.
+
+    Args:
+        covariance: C, (latents, latents), symmetric, positive semi-definite.
+
+    Returns:
+        (latents, latents), inverse units of z, float64 on the CPU.
+    """
+    values, vectors = torch.linalg.eigh(covariance.double().cpu())
+    largest = float(values.max())
+    if largest <= 0:
+        return torch.eye(len(values), dtype=torch.float64)
+    return vectors @ (values.clamp(min=FLOOR * largest).rsqrt().unsqueeze(1) * vectors.T)
