@@ -1,6 +1,7 @@
 """IWELBO in chunks, and the genes that latents move."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sparseshift.errors import OptionError
 from sparseshift.evaluation import likelihood
 from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.evaluation.likelihood import cell_iwelbo
+from sparseshift.models import vae
 from sparseshift.models.networks import Decoder, Encoder, Hidden
 from sparseshift.models.priors import StandardNormalPrior
 from sparseshift.models.vae import PerturbationVAE
@@ -41,29 +43,41 @@ def test_one_chunk_is_the_bound_of_all_particles(cells: Cells, model: Perturbati
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("elements", [1, 6 * 30, 6 * 10 * 7, 6 * 3 * 100, 6 * 10 * 299])
+@pytest.mark.parametrize(("rows", "decoded"), [(1, 1), (30, 60), (70, 6), (3000, 6 * 299)])
 def test_chunks_change_nothing_but_the_draws(
-    elements: int, cells: Cells, model: PerturbationVAE, monkeypatch: pytest.MonkeyPatch
+    rows: int,
+    decoded: int,
+    cells: Cells,
+    model: PerturbationVAE,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    n_particles = 20 if elements == 1 else 300
+    n_particles = 20 if rows == 1 else 300
     log_w = model.log_weights(cells, 3000, torch.Generator().manual_seed(9))
     weight = (log_w - log_w.max(0).values).exp()
     error = weight.std(0) / weight.mean(0) / n_particles**0.5  # of a bound
     whole = cell_iwelbo(model, cells, 300, seed=0)
-    seen = []
-    log_weights = model.log_weights
+    drawn, decoded_sizes = [], []
+    log_weights, decoder = model.log_weights, model.decoder.forward
 
-    def watched(part: Cells, k: int, generator: torch.Generator | None) -> torch.Tensor:
-        seen.append((part.n_cells, k))
-        return log_weights(part, k, generator)
+    def watched(part: Cells, k: int, *args: Any, **options: Any) -> torch.Tensor:
+        drawn.append((part.n_cells, k))
+        return log_weights(part, k, *args, **options)
+
+    def decode(z: torch.Tensor, covariates: torch.Tensor | None = None) -> torch.Tensor:
+        decoded_sizes.append(z.shape[:-1].numel() * 6)
+        return decoder(z, covariates)
 
     monkeypatch.setattr(model, "log_weights", watched)
-    monkeypatch.setattr(likelihood, "_ELEMENTS", elements)
+    monkeypatch.setattr(model.decoder, "forward", decode)
+    monkeypatch.setattr(likelihood, "_ROWS", rows)
+    for module in (likelihood, vae):
+        monkeypatch.setattr(module, "decoded_at_once", lambda _device: decoded)
     chunked = cell_iwelbo(model, cells, n_particles, seed=0)
     assert ((chunked - whole).abs() < 6.0 * error).all()
-    assert sum(n * k for n, k in seen) == 10 * n_particles
-    assert len(seen) > 1
-    assert max(n * k * 6 for n, k in seen) <= max(elements, 6)
+    assert sum(n * k for n, k in drawn) == 10 * n_particles
+    assert len(drawn) > 1
+    assert max(n * k for n, k in drawn) <= rows
+    assert max(decoded_sizes) <= max(decoded, 6)
 
 
 def test_particles_must_be_positive(cells: Cells, model: PerturbationVAE) -> None:

@@ -63,7 +63,7 @@ def plan_counts(counts: Tensor) -> CountPlan:
 
 
 def count_sums(counts: Tensor, t: Tensor, plan: CountPlan) -> CountSums:
-    """F summed over genes.
+    """The count term summed over genes.
 
     Args:
         counts: (cells, genes).
@@ -149,14 +149,15 @@ def _from_series(counts: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     inverse = w.reciprocal()
     square = inverse.square()
     value = _polynomial(square, value_terms).mul_(inverse)
-    value.addcmul_(w.sub_(0.5), log_ratio).addcmul_(counts, (start / t).log_().sub_(1.0))
+    value = torch.addcmul(value, w - 0.5, log_ratio)
+    value = torch.addcmul(value, counts, (start / t).log() - 1.0)
     slope = _polynomial(square, slope_terms).mul_(square).add_(inverse, alpha=0.5)
-    slope = torch.sub(log_ratio, slope, out=slope).mul_(t)
+    slope = (log_ratio - slope).mul_(t)
     product = None
     for i in range(shift):
         inverse = (t + i).reciprocal_()
         factor = (counts * inverse).add_(1.0)  # (y + i) / (t + i)
-        slope.addcdiv_(t * inverse, factor, value=-1.0)
+        slope = torch.addcdiv(slope, t * inverse, factor, value=-1.0)
         product = factor if product is None else product.mul_(factor)
     if product is not None:
         value.sub_(product.log_())
