@@ -59,7 +59,7 @@ def follow(recipe: str, model: PerturbationVAE, job: Job) -> History:
         return _rotation(model, job, refine=recipe == "rotation")
     history = job.phase(model, 0, job.config)
     if recipe == "paper":
-        _freeze_graph(model)
+        freeze_graph(model)
         history = history.then(job.phase(model, 1, job.config))
     return history
 
@@ -76,6 +76,7 @@ def _rotation(model: PerturbationVAE, job: Job, *, refine: bool) -> History:
     return history.then(job.phase(model, 1, replace(config.part(1.0 - share), kl_warmup=0.0)))
 
 
-def _freeze_graph(model: PerturbationVAE) -> None:
+def freeze_graph(model: PerturbationVAE) -> None:
+    """Fixes which edges there are, at no further cost, where masks were learnt."""
     if isinstance(model.prior, ShiftPrior) and isinstance(model.prior.mask, BernoulliMask):
         model.prior.mask.freeze()
