@@ -105,9 +105,7 @@ def test_adapting_leaves_what_was_trained(
         assert set(new.index) > set(known)
         if get_preset(preset).options.shift != "none":
             assert new.loc[~new.index.isin(known)].to_numpy().all()
-    np.testing.assert_array_equal(
-        adapted.latents(training_screen), model.latents(training_screen)
-    )
+    np.testing.assert_array_equal(adapted.latents(training_screen), model.latents(training_screen))
     bound = adapted.iwelbo(small_screen, 5)
     assert bound.index.tolist() == ["A", "A+B", "A+C", "B", "C", "C+D", "D", "ctrl"]
     assert np.isfinite(bound).all()

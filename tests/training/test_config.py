@@ -42,9 +42,7 @@ def test_rates_must_be_positive_and_finite(name: str, value: float) -> None:
         ("warm_start_share", r"\(0, 1\)", [0.0, 1.0]),
     ],
 )
-def test_shares_must_lie_between_0_and_1(
-    name: str, interval: str, outside: list[float]
-) -> None:
+def test_shares_must_lie_between_0_and_1(name: str, interval: str, outside: list[float]) -> None:
     for value in (*outside, math.nan):
         options: dict[str, Any] = {name: value}
         with pytest.raises(OptionError, match=rf"{name}={value} must lie in {interval}"):

@@ -36,9 +36,7 @@ def make_model_and_job(
         design = make_design(preset, LABELS)
         train, validation = (
             Cells(c.counts.float(), c.label, c.batch, c.design.float())
-            for c in (
-                make_cells(design, LABELS, n_cells=n, seed=n) for n in (48, 16)
-            )
+            for c in (make_cells(design, LABELS, n_cells=n, seed=n) for n in (48, 16))
         )
         model = make_model(preset, LABELS).float()
         return model, Job(train, validation, config, 3, directory)
