@@ -162,9 +162,7 @@ def test_proportions_sum_to_one_over_genes(preset: str, n_batches: int, make: Ma
     each = torch.stack([model.decoder(particle, covariates) for particle in z])
     torch.testing.assert_close(scores, each)
     one = cells.take(torch.tensor([3]))
-    torch.testing.assert_close(
-        model.decoder(z[0, 3:4], model.covariates(one)), scores[0, 3:4]
-    )
+    torch.testing.assert_close(model.decoder(z[0, 3:4], model.covariates(one)), scores[0, 3:4])
 
 
 @every_preset
@@ -388,9 +386,7 @@ def test_no_shift_is_a_mask_of_zeros(make: Make) -> None:
     )
     with_mask(shifted, 0.0)
     noise = noise_of(plain, cells)
-    for a, b in zip(
-        plain.elbo_terms(cells, noise), shifted.elbo_terms(cells, noise), strict=True
-    ):
+    for a, b in zip(plain.elbo_terms(cells, noise), shifted.elbo_terms(cells, noise), strict=True):
         torch.testing.assert_close(a, b, check_dtype=False)
 
 

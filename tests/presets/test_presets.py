@@ -66,8 +66,6 @@ def test_unknown_options_list_the_known() -> None:
         ({"adaptation": "none"}, "adaptation='none' is not one of closed_form, gradient, paper"),
     ],
 )
-def test_a_preset_with_an_unknown_recipe_is_refused(
-    options: dict[str, Any], message: str
-) -> None:
+def test_a_preset_with_an_unknown_recipe_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Preset(Options(), **options)

@@ -12,8 +12,9 @@ from sparseshift.training.config import TrainingConfig
     "name", ["steps", "batch_size", "patience", "n_evaluations", "max_epochs"]
 )
 def test_sizes_must_be_positive(name: str) -> None:
+    sizes: dict[str, Any] = {name: 0}
     with pytest.raises(OptionError, match=f"{name}=0 must be at least 1"):
-        TrainingConfig(**{name: 0})
+        TrainingConfig(**sizes)
 
 
 @pytest.mark.parametrize(
@@ -42,9 +43,7 @@ def test_rates_must_be_positive_and_finite(name: str, value: float) -> None:
         ("warm_start_share", r"\(0, 1\)", [0.0, 1.0]),
     ],
 )
-def test_shares_must_lie_between_0_and_1(
-    name: str, interval: str, outside: list[float]
-) -> None:
+def test_shares_must_lie_between_0_and_1(name: str, interval: str, outside: list[float]) -> None:
     for value in (*outside, math.nan):
         options: dict[str, Any] = {name: value}
         with pytest.raises(OptionError, match=rf"{name}={value} must lie in {interval}"):

@@ -32,9 +32,7 @@ def cell_iwelbo(
         batch = cells.take(index)
         at_once = max(1, _ELEMENTS // (n_genes * batch.n_cells))
         chunks = [
-            model.log_weights(
-                batch, min(at_once, n_particles - done), generator, graph=graph
-            )
+            model.log_weights(batch, min(at_once, n_particles - done), generator, graph=graph)
             for done in range(0, n_particles, at_once)
         ]
         bounds.append(iwelbo(torch.cat(chunks)))

@@ -164,9 +164,7 @@ class EdgeBudget(MaskPrior):
         return ascent.detach() + (descent - descent.detach()) - (ascent - ascent.detach())
 
 
-def mask_prior(
-    name: str, alpha: float, inclusion: float, budget: float
-) -> MaskPrior:
+def mask_prior(name: str, alpha: float, inclusion: float, budget: float) -> MaskPrior:
     """The prior of this name; see the table of this file for what it takes."""
     made: dict[str, Callable[[], MaskPrior]] = {
         "none": NoPrior,

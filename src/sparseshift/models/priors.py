@@ -223,7 +223,9 @@ class ShiftPrior(LatentPrior):
             # as sure of new effects as of the known ones, in the median
             log_std = self.effects.log_std.detach()
             new = log_std.median(0).values.expand_as(rows) if len(log_std) else rows - 2.0
-            effect: PointEffect = NormalEffect(table, torch.cat([log_std, new]), self.effects.scale)
+            effect: PointEffect = NormalEffect(
+                table, torch.cat([log_std, new]), self.effects.scale
+            )
         else:
             effect = PointEffect(table)
         return ShiftPrior(effect, mask, self.draw)

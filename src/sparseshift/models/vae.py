@@ -158,7 +158,11 @@ class PerturbationVAE(nn.Module):
         else:
             mean, std = self.posterior(cells)
         noise = torch.randn(
-            n_particles, *mean.shape[-2:], generator=generator, dtype=mean.dtype, device=mean.device
+            n_particles,
+            *mean.shape[-2:],
+            generator=generator,
+            dtype=mean.dtype,
+            device=mean.device,
         )
         z = mean + std * noise
         log_q = -0.5 * (noise.square() + _LOG_2PI).sum(-1) - std.log().sum(-1)

@@ -1,6 +1,6 @@
 """What a preset is: parts, settings of training, and a recipe."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sparseshift.errors import OptionError
 from sparseshift.models.options import Options
@@ -23,7 +23,7 @@ class Preset:
     """
 
     options: Options
-    training: TrainingConfig = TrainingConfig()
+    training: TrainingConfig = field(default_factory=TrainingConfig)
     recipe: str = "plain"
     adaptation: str = "closed_form"
 
