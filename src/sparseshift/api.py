@@ -262,19 +262,18 @@ def _split_options(preset: str, options: dict[str, Any]) -> tuple[Options, Train
 
 
 def _recipe(preset: str, options: Options, warm_start: str | None) -> str:
-    recipe = get_preset(preset).recipe
-    if warm_start == "auto":
-        return recipe
-    if warm_start is None:
-        return "plain" if recipe == "rotation" else recipe
-    if warm_start != "rotation":
+    if warm_start not in {"auto", "rotation", None}:
         raise OptionError(f"warm_start={warm_start!r} is not one of 'auto', 'rotation', None.")
-    if options.shift == "none" or options.posterior != "cells":
+    recipe = get_preset(preset).recipe if warm_start != "rotation" else "rotation"
+    if warm_start is None and recipe == "rotation":
+        recipe = "plain"
+    rotated = recipe in ("rotation", "rotation_only")
+    if rotated and (options.shift == "none" or options.posterior != "cells"):
         raise OptionError(
             f"{preset!r} cannot start from a rotation: it needs shifts and an encoder that sees "
             "the cells alone. Use warm_start=None."
         )
-    return "rotation"
+    return recipe
 
 
 def _hold_out(cells: CellStore, fraction: float, seed: int) -> tuple[CellStore, CellStore | None]:

@@ -15,6 +15,8 @@ import sparseshift as ss
 from sparseshift import fitted_model
 from sparseshift.data.design import Design
 from sparseshift.fitted_model import FittedModel
+from sparseshift.models.adaptation import has_closed_form
+from sparseshift.models.vae import PerturbationVAE
 from sparseshift.presets import PRESETS, get_preset
 from sparseshift.training import recipes
 from sparseshift.training.gradient_adaptation import adapted_by_gradient
@@ -145,12 +147,61 @@ def test_what_is_recorded(preset: str, models: Models) -> None:
         ("svae", {"mask_prior": "beta_bernoulli", "effect": "normal"}),
         ("sams_vae", {"mask_draw": "per_cell"}),
         ("conditional_vae", {"shift": "additive", "mask": "bernoulli"}),
+        # what a preset says of adaptation holds for its own parts
+        ("svae", {"posterior": "basal", "mask_draw": "per_batch"}),
+        ("ivae", {"posterior": "conditional"}),
     ],
 )
 def test_parts_can_be_combined(
-    preset: str, options: dict[str, str], training_screen: AnnData, tmp_path: Path
+    preset: str,
+    options: dict[str, Any],
+    models: Models,
+    training_screen: AnnData,
+    small_screen: AnnData,
+    tmp_path: Path,
 ) -> None:
+    assert preset in models  # whose fixture makes adaptation quick
     model = ss.fit(training_screen, preset, **SETTINGS, **options)
     model.save(tmp_path)
     assert_same(model, ss.load(tmp_path), training_screen)
     assert np.isfinite(model.history.to_numpy(dtype=float)).all()
+    adapted = model.adapt(small_screen)
+    assert np.isfinite(adapted.iwelbo(small_screen, 3)).all()
+
+
+@every_preset
+def test_new_perturbations_are_placed_as_the_preset_says(
+    preset: str, models: Models, small_screen: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, float]] = []
+
+    def watched(model: PerturbationVAE, *arguments: Any, **settings: Any) -> PerturbationVAE:
+        asked.append({k: v for k, v in settings.items() if k != "seed"})
+        return adapted_by_gradient(model, *arguments, **settings, steps=1)
+
+    monkeypatch.setattr(fitted_model, "adapted_by_gradient", watched)
+    models[preset].adapt(small_screen)
+    # as published: in training mode, at rate .005
+    expected: dict[str, list[dict[str, float]]] = {
+        "closed_form": [],
+        "gradient": [{}],
+        "paper": [{"learning_rate": 0.005, "training_mode": True}],
+    }
+    assert asked == expected[get_preset(preset).adaptation]
+
+
+@pytest.mark.parametrize(
+    ("options", "closed_form"),
+    [
+        ({}, True),
+        ({"mask": "bernoulli", "mask_draw": "per_cell"}, True),
+        ({"effect": "normal"}, False),
+        ({"posterior": "basal"}, False),
+        ({"posterior": "conditional"}, False),
+    ],
+)
+def test_new_rows_have_a_closed_form_where_nothing_else_acts_on_them(
+    options: dict[str, Any], closed_form: bool, training_screen: AnnData
+) -> None:
+    model = ss.fit(training_screen, "ivae", **{**SETTINGS, "steps": 1}, **options)
+    assert has_closed_form(model.module) == closed_form

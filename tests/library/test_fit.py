@@ -320,6 +320,15 @@ def test_a_rotation_needs_shifts_and_an_encoder_that_sees_cells_alone(
         ss.fit(training_screen, preset, **{**small, "warm_start": "rotation"})
 
 
+def test_a_preset_that_starts_from_a_rotation_refuses_parts_that_cannot(
+    training_screen: AnnData, small: dict[str, Any]
+) -> None:
+    parts = {"posterior": "basal", "mask_draw": "per_batch"}
+    with pytest.raises(OptionError, match="'svae_plus' cannot start from a rotation"):
+        ss.fit(training_screen, "svae_plus", **{**small, **parts, "warm_start": "auto"})
+    ss.fit(training_screen, "svae_plus", **{**small, **parts, "steps": 1})
+
+
 @pytest.mark.parametrize(
     "options", [{"warm_start": None}, {"warm_start": "auto", "device": "cpu"}]
 )

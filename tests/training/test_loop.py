@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -342,13 +343,13 @@ def test_mask_logits_have_a_rate_of_their_own(make_cells: MakeCells) -> None:
 
 
 def gradients_of_one_step(
-    make_cells: MakeCells, preset: str, options: dict[str, float], **training: object
+    make_cells: MakeCells, preset: str, options: dict[str, Any], **training: Any
 ) -> dict[str, Tensor]:
     """Of the loss of one step without warm-up and without clipping."""
     cells = screen(make_cells, 30, preset)
     model = model_of(preset, **options)
     settings = {"max_epochs": 1, "kl_warmup": 0.0, "gradient_clip": None, **training}
-    fit(model, cells, None, TrainingConfig(**settings), seed=4)  # type: ignore[arg-type]
+    fit(model, cells, None, TrainingConfig(**settings), seed=4)
     found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     assert found
     return found

@@ -1,6 +1,7 @@
 """The phases of a fit."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
+from sparseshift.models.adaptation import with_new_rows
 from sparseshift.models.masks import BernoulliMask
 from sparseshift.models.priors import ShiftPrior, StandardNormalPrior
 from sparseshift.models.vae import PerturbationVAE
@@ -69,7 +71,7 @@ def test_the_protocol_of_the_paper_freezes_the_graph_and_trains_again(
         train: Cells,
         validation: Cells | None,
         config: TrainingConfig,
-        *rest: object,
+        *_: object,
     ) -> History:
         assert config == job.config
         trainable = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -139,10 +141,10 @@ def test_a_rotation_recipe_trains_a_vae_rotates_it_and_refines(
         assert moved != name.startswith("prior."), name
     # and it is a fit of the standard normal prior
     plain = fit(
-        recipes.with_new_rows(twin, StandardNormalPrior(2, 3)),
+        with_new_rows(twin, StandardNormalPrior(2, 3)),
         job.train,
         job.validation,
-        recipes.replace(config, steps=6, kl_warmup=1.0, kl_weight=0.25),
+        replace(config, steps=6, kl_warmup=1.0, kl_weight=0.25),
         job.seed,
     )
     assert history.records[: len(plain.records)] == plain.records
