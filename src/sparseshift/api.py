@@ -16,7 +16,12 @@ from sparseshift.data.cell_store import CellStore
 from sparseshift.data.design import Design
 from sparseshift.data.placement import check_storage, place
 from sparseshift.errors import OptionError, ScreenError, require_whole
-from sparseshift.fitted_factors import FittedFactors, fit_factors, is_factors
+from sparseshift.fitted_factors import (
+    FittedFactors,
+    fit_factors,
+    is_factors,
+    refuse_options,
+)
 from sparseshift.fitted_model import FittedModel
 from sparseshift.models.build import build_model
 from sparseshift.models.linear_factors import METHODS
@@ -81,7 +86,8 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
             rotated VAE, None from random weights.
         device: "cpu", "cuda", ..., or "auto": CUDA if there is one.
         checkpoints: a folder where the state of the fit is kept, under a name made of data,
-            settings and version, so that the same call goes on after a crash; None: no state.
+            settings and code, so that the same call goes on after a crash, and is not trained
+            again once it has finished; None: no state.
         storage: where the counts are kept in training: "memory", that of the device if they fit
             there; "disk", a temporary file; "auto": disk if adata is a file in backed mode or the
             counts would take more than half of the memory available. The numbers are the same.
@@ -221,13 +227,29 @@ def simulate(name: Literal["paper"] = "paper", *, seed: int = 0, **sizes: int) -
     return screen
 
 
-def check_options(preset: str, options: dict[str, Any]) -> None:
-    """Whether `fit` would take these options.
+def check_options(
+    preset: str,
+    options: dict[str, Any],
+    *,
+    warm_start: str | None = "auto",
+    storage: str = "auto",
+) -> None:
+    """Whether `fit` would take these.
+
+    Args:
+        preset: a model or a linear baseline.
+        options: of the model and of training; a linear baseline has none.
+        warm_start: as of `fit`.
+        storage: as of `fit`.
 
     Raises:
         OptionError: an unknown preset or option, or an impossible value.
     """
-    _split_options(preset, options)
+    check_storage(storage)
+    if preset in METHODS:
+        refuse_options(preset, options)
+    else:
+        _recipe(preset, _split_options(preset, options)[0], warm_start)
 
 
 def resolve_device(device: str) -> torch.device:

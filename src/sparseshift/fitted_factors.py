@@ -27,7 +27,7 @@ from sparseshift.models.linear_factors import LinearFactors, fit_linear_factors
 from sparseshift.screens.cells import read_perturbations, to_cells
 from sparseshift.screens.check import check_screen
 from sparseshift.screens.columns import Columns
-from sparseshift.training.history import Record
+from sparseshift.training.history import HISTORY_COLUMNS
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -58,7 +58,7 @@ class FittedFactors:
     @property
     def history(self) -> pd.DataFrame:
         """Empty, with the columns of a VAE's: there is nothing to follow."""
-        return pd.DataFrame(columns=list(Record._fields))
+        return pd.DataFrame(columns=list(HISTORY_COLUMNS))
 
     def latents(self, adata: AnnData) -> np.ndarray:
         """Latents in units of their standard deviation within a label, (cells, latents) float32.
@@ -181,6 +181,18 @@ def is_factors(path: str | Path) -> bool:
     return file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("format") == FORMAT
 
 
+def refuse_options(preset: str, options: Mapping[str, object]) -> None:
+    """Linear baselines have none.
+
+    Raises:
+        OptionError: if there are any.
+    """
+    if options:
+        raise OptionError(
+            f"{preset} has no options besides n_latents and seed; found {', '.join(options)}."
+        )
+
+
 def fit_factors(
     adata: AnnData,
     preset: str,
@@ -196,10 +208,7 @@ def fit_factors(
         ScreenError: the screen has faults; the message lists all of them.
         OptionError: an unknown method, any option, or more latents than the profiles have.
     """
-    if options:
-        raise OptionError(
-            f"{preset} has no options besides n_latents and seed; found {', '.join(options)}."
-        )
+    refuse_options(preset, options)
     n_latents, seed = require_whole("n_latents", n_latents, 1), require_whole("seed", seed, 0)
     check_screen(adata, columns)
     if columns.batch is not None:

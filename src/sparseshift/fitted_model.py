@@ -26,7 +26,7 @@ from sparseshift.presets import get_preset
 from sparseshift.screens.cells import read_perturbations, to_cells
 from sparseshift.specification import Specification
 from sparseshift.training.gradient_adaptation import adapted_by_gradient
-from sparseshift.training.history import History, Record
+from sparseshift.training.history import HISTORY_COLUMNS, History, Record
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -55,8 +55,12 @@ class FittedModel:
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row an evaluation during training (`training.history.Record`), nats a cell."""
-        return pd.DataFrame(self.records.records)
+        """One row an evaluation during training (`training.history.Record`), nats a cell.
+
+        Besides, total_epoch and total_step count over all phases, and best is true of the record
+        that the weights belong to.
+        """
+        return pd.DataFrame(self.records.rows(), columns=list(HISTORY_COLUMNS))
 
     def latents(self, adata: AnnData) -> np.ndarray:
         """Posterior means of z, (cells, latents) float32.

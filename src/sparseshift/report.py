@@ -12,7 +12,11 @@ from sparseshift.plots.summary import comparison_table
 
 CAPTIONS = {
     "metric_comparison": "Scores by model: a point a seed with its 95 % bootstrap interval.",
-    "training_curves": "Validation negative ELBO and number of edges during training.",
+    "training_curves": (
+        "Validation negative ELBO and number of edges during training; a dot marks the weights "
+        "that were kept. Where the next phase begins, another model is trained from there: after a "
+        "plain VAE, the model itself."
+    ),
     "effect_matrix": (
         "Shift of each latent by each perturbation: inclusion probability times effect, in standard "
         "deviations of z within a perturbation. Marked: inclusion probability above 1/2."
@@ -116,9 +120,8 @@ def write_page(
 
 
 def _answers(metrics: pd.DataFrame, screen: str) -> list[str]:
-    return [
-        text for text in (_beats_the_mean(metrics, screen), _mechanism(metrics, screen)) if text
-    ]
+    answers = (_beats_the_mean, _recovers, _mechanism)
+    return [text for answer in answers if (text := answer(metrics, screen))]
 
 
 def _beats_the_mean(metrics: pd.DataFrame, screen: str) -> str | None:
@@ -134,6 +137,20 @@ def _beats_the_mean(metrics: pd.DataFrame, screen: str) -> str | None:
         f"{screen}: on held-out perturbations the best model by correlation of effects is {best} "
         f"(r = {models[best]:.2f}), {verdict} the best simple predictor, {simple} "
         f"(r = {baselines[simple]:.2f})."
+    )
+
+
+def _recovers(metrics: pd.DataFrame, screen: str) -> str | None:
+    rows = metrics[metrics["metric"] == "mcc_pearson"]
+    mcc = rows.groupby(["split", "model"], sort=False)["value"].mean()
+    found = [
+        f"{best[1]} (MCC {mcc[best]:.2f}, split {best[0]!r}, of {len(of_split)} models)"
+        for _, of_split in mcc.groupby(level="split", sort=False)
+        if len(of_split) > 1
+        for best in [of_split.idxmax()]
+    ]
+    return (
+        f"{screen}: the true latents are recovered best by {'; '.join(found)}." if found else None
     )
 
 
@@ -188,6 +205,19 @@ def _notes(metrics: pd.DataFrame) -> list[str]:
             "additive is the sum of the single effects where a combination's parts were all trained "
             "alone, and mean_effect elsewhere; ridge needs one part in any trained label, low_rank_linear "
             "the perturbed genes among the measured ones."
+        )
+    moving = metrics[(metrics["metric"] == "edges_converged") & (metrics["value"] == 0.0)]
+    if len(moving):
+        fits = moving[["model", "split", "seed"]].astype(str).agg(" ".join, axis=1)
+        notes.append(
+            f"The number of edges still moved at the end of training in {', '.join(fits)} (model, "
+            "split, seed): give them more steps before reading their edges."
+        )
+    if (metrics["metric"] == "mcc_pearson").any():
+        notes.append(
+            "The screen is simulated, so that the true latents are known: matched latents, R² and "
+            "edges are scored on the cells of the trained perturbations. Linear methods have no "
+            "likelihood and no sparse edges."
         )
     return notes
 

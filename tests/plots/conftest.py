@@ -30,16 +30,17 @@ def history() -> pd.DataFrame:
             for i in range(1, 21):
                 elbo = end + 60 * np.exp(-i / 3) + rng.normal(0, 0.1)
                 n_edges = {"vae": 0, "ivae": 54, "svae_plus": 10 + 30 // i}[model]
-                rows.append(
-                    (model, "held_out_0", seed, 50 * i, elbo - 2, elbo, elbo + 1, 1.0, n_edges)
-                )
+                run = (model, "held_out_0", seed, 0, i == 18, 50 * i)
+                rows.append((*run, elbo - 2, elbo, elbo + 1, 1.0, n_edges))
     return pd.DataFrame(
         rows,
         columns=[
             "model",
             "split",
             "seed",
-            "step",
+            "phase",
+            "best",
+            "total_step",
             "train_negative_elbo",
             "validation_negative_elbo",
             "validation_negative_elbo_macro",

@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from sparseshift.plots.style import model_colour
 from sparseshift.plots.training_curves import training_curves
@@ -30,7 +31,7 @@ def test_a_model_without_edges_has_no_line_below(history: pd.DataFrame) -> None:
 def test_the_end_fills_the_panel(history: pd.DataFrame) -> None:
     elbo = training_curves(history).axes[0]
     low, high = elbo.get_ylim()
-    last = history[history["step"] >= 334]["validation_negative_elbo"]
+    last = history[history["total_step"] >= 334]["validation_negative_elbo"]
     assert low < last.min()
     assert last.max() < high < last.max() + 1
     assert high < history["validation_negative_elbo"].max()
@@ -47,11 +48,50 @@ def test_splits_differ_in_line_style(history: pd.DataFrame) -> None:
     figure = training_curves(both)
     assert {line.get_linestyle() for line in figure.axes[0].lines} == {"-", "--"}
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["vae", "ivae", "svae_plus", "held_out_0", "held_out_1"]
+    assert texts == ["vae", "ivae", "svae_plus", "held_out_0", "held_out_1", "weights kept"]
+
+
+def kept_points(axes: Axes) -> list[tuple[float, float]]:
+    (dots,) = [c for c in axes.collections if c.get_gid() == "kept"]
+    return sorted((float(x), float(y)) for x, y in np.asarray(dots.get_offsets()))
+
+
+def test_the_weights_that_were_kept_are_marked(history: pd.DataFrame) -> None:
+    best = history[history["best"]][["total_step", "validation_negative_elbo"]]
+    expected = sorted(tuple(row) for row in best.to_numpy().tolist())
+    assert kept_points(training_curves(history).axes[0]) == expected
+
+
+def in_phases(history: pd.DataFrame) -> pd.DataFrame:
+    """Those of svae_plus have a second phase after 400 steps, without edges before."""
+    sparse = history["model"] == "svae_plus"
+    late = sparse & (history["total_step"] > 400)
+    edges = history["n_edges"].where(~sparse | late, 0)
+    return history.assign(phase=late.astype(int), n_edges=edges)
+
+
+def test_lines_break_where_the_next_phase_begins(history: pd.DataFrame) -> None:
+    phased = in_phases(history)
+    figure = training_curves(phased)
+    colour = model_colour("svae_plus")
+    for axes in figure.axes:
+        changes = [line for line in axes.lines if line.get_gid() == "change"]
+        assert [(np.asarray(line.get_xdata()).tolist(), line.get_color()) for line in changes] == [
+            ([400.0, 400.0], colour)
+        ]
+        runs = [np.asarray(line.get_xdata()) for line in axes.lines if line not in changes]
+        assert len(runs) == 3 * (4 if axes is figure.axes[0] else 3)
+        # a line never runs backwards, and none crosses the change but those without one
+        assert all((np.diff(steps) > 0).all() for steps in runs)
+        crossing = [steps for steps in runs if steps[0] <= 400 < steps[-1]]
+        assert len(crossing) == 3 * (2 if axes is figure.axes[0] else 1)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[-2:] == ["weights kept", "next phase begins"]
+    assert len(kept_points(figure.axes[0])) == 9
 
 
 def test_awkward_histories_are_drawn(history: pd.DataFrame) -> None:
-    one = history[(history["seed"] == 0) & (history["step"] == 50)]
+    one = history[(history["seed"] == 0) & (history["total_step"] == 50)]
     gaps = history.assign(
         n_edges=history["n_edges"].where(history["model"] != "vae").astype("Int64")
     )

@@ -121,15 +121,18 @@ def metric_points(table: Any) -> tuple[list[Point], int]:
 def history_points(table: Any) -> tuple[list[Point], int]:
     """The numeric columns of a training history by epoch, and how many were not finite.
 
+    Where the history has phases, each with epochs of its own, a column total_epoch counts them all.
+
     Raises:
         ValueError: If it is not a table with a column `epoch`.
     """
     _require_columns(table, "epoch")
-    numbers = table.drop(columns="epoch").select_dtypes("number")
+    by = "total_epoch" if "total_epoch" in table else "epoch"
+    numbers = table.drop(columns=["epoch", *({by} - {"epoch"})]).select_dtypes("number")
     points = [
         (clean_key(str(column)), float(value), int(epoch))
         for column in numbers
-        for epoch, value in zip(table["epoch"], numbers[column], strict=True)
+        for epoch, value in zip(table[by], numbers[column], strict=True)
     ]
     finite = [point for point in points if math.isfinite(point[1])]
     return finite, len(points) - len(finite)

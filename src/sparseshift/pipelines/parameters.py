@@ -79,26 +79,58 @@ class ScreenParameters(Strict):
 
 
 class ModelParameters(Strict):
-    """One model: a preset and how to fit it (`sparseshift.fit`)."""
+    """One model: a preset and how to fit it (`sparseshift.fit`); None is the preset's choice."""
 
     preset: str
     n_latents: int = Field(default=15, ge=1)
     max_epochs: int | None = Field(default=None, ge=1)
-    batch_size: int = Field(default=128, ge=1)
-    validation_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
-    warm_start: Literal["auto"] | None = "auto"
+    batch_size: int | None = Field(default=None, ge=1)
+    validation_fraction: float | None = Field(default=None, ge=0.0, lt=1.0)
+    warm_start: Literal["auto", "rotation"] | None = "auto"
     device: str = "auto"
+    storage: Literal["auto", "memory", "disk"] = "auto"
     options: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _known_options(self) -> "ModelParameters":
         from sparseshift.api import check_options
 
+        named = ("max_epochs", "batch_size", "validation_fraction")
+        given = {name: getattr(self, name) for name in named if getattr(self, name) is not None}
+        if twice := sorted(set(self.options) & set(named)):
+            raise ValueError(f"options: {', '.join(twice)} stands beside preset, not in options.")
         try:
-            check_options(self.preset, self.options)
+            check_options(self.preset, {**given, **self.options}, warm_start=self.warm_start)
         except OptionError as error:
             raise ValueError(str(error)) from error
         return self
+
+    def fit_settings(self) -> dict[str, Any]:
+        """Keywords of `sparseshift.fit`."""
+        settings = self.model_dump(exclude={"options"})
+        return {**settings, **self.options}
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is a linear baseline: no likelihood, no training history, no decoder of counts."""
+        from sparseshift.models.linear_factors import METHODS
+
+        return self.preset in METHODS
+
+    @property
+    def has_shifts(self) -> bool:
+        """Whether perturbations move its latents."""
+        from sparseshift.presets import get_preset
+
+        shift = "additive" if self.is_linear else get_preset(self.preset).options.shift
+        return bool(self.options.get("shift", shift) != "none")
+
+
+class CheckpointParameters(Strict):
+    """Where the states of fits are kept; a relative folder is one in the project."""
+
+    folder: str | None = "data/06_models/checkpoints"  # None: nowhere
+    keep_days: float = Field(default=30, gt=0)  # since a state was last used
 
 
 class EvaluationParameters(Strict):
@@ -134,6 +166,7 @@ class ProjectParameters(Strict):
     run: RunParameters
     screens: dict[str, ScreenParameters]
     models: dict[str, ModelParameters]
+    checkpoints: CheckpointParameters = CheckpointParameters()
     evaluation: EvaluationParameters = EvaluationParameters()
     report: ReportParameters = ReportParameters()
 
@@ -148,6 +181,11 @@ class ProjectParameters(Strict):
         _require("report.split", [self.report.split], "run.fits", list(self.run.fits))
         fitted = self.run.fits[self.report.split]
         _require("report.model", [self.report.model], f"run.fits.{self.report.split}", fitted)
+        if self.models[self.report.model].is_linear:
+            raise ValueError(
+                f"report.model is {self.report.model}, a linear baseline: it has no decoder to "
+                "read the genes of a latent from. Name a VAE."
+            )
         return self
 
     @classmethod

@@ -61,6 +61,7 @@ _KNOWN = {
         "validation negative ELBO, mean of perturbations", "nats a cell", "lower"
     ),
     "n_edges": MetricName("edges", "count"),
+    "edges_converged": MetricName("number of edges at rest", "1 yes, 0 no", "higher"),
 }
 
 

@@ -35,6 +35,7 @@ MODEL_COLOURS = {
     "nmf": "#575757",
     "vae": "#009e73",
     "beta_vae": "#332288",
+    "rotated_vae": "#999933",
     "conditional_vae": "#882255",
     "ivae": "#0072b2",
     "cpa_vae": "#56b4e9",

@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from sparseshift.errors import OptionError
+from sparseshift.models.linear_factors import METHODS
 from sparseshift.models.options import Options
 from sparseshift.presets import (
     beta_vae,
@@ -44,7 +45,10 @@ def get_preset(name: str) -> Preset:
         OptionError: there is none; the message lists those there are.
     """
     if name not in PRESETS:
-        raise OptionError(f"There is no model {name!r}. The models are: {', '.join(PRESETS)}.")
+        raise OptionError(
+            f"There is no model {name!r}. The models are: {', '.join(PRESETS)}; "
+            f"the linear baselines: {', '.join(METHODS)}."
+        )
     return PRESETS[name]
 
 

@@ -5,6 +5,7 @@ from sparseshift.scoring.cells import score_cells, with_latents, with_model_coun
 from sparseshift.scoring.effects import ObservedEffects, predicted_effects, raw_effects
 from sparseshift.scoring.fits import QUERY, score_query, score_training
 from sparseshift.scoring.mechanism import RAW_EFFECTS, compare_mechanism
+from sparseshift.scoring.recovery import score_recovery
 from sparseshift.scoring.settings import ScoreSettings
 from sparseshift.scoring.tidy import HEADLINE, METRIC_COLUMNS, RunKey, headline
 
@@ -24,6 +25,7 @@ __all__ = [
     "score_baselines",
     "score_cells",
     "score_query",
+    "score_recovery",
     "score_training",
     "with_latents",
     "with_model_counts",

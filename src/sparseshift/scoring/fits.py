@@ -11,7 +11,9 @@ from sparseshift.evaluation.intervals import (
     macro_mean,
     micro_mean,
 )
+from sparseshift.fitted_factors import FittedFactors
 from sparseshift.fitted_model import FittedModel
+from sparseshift.scoring.cells import Model
 from sparseshift.scoring.effects import ObservedEffects, predicted_effects
 from sparseshift.scoring.settings import ScoreSettings
 from sparseshift.scoring.tidy import RunKey
@@ -19,31 +21,38 @@ from sparseshift.scoring.tidy import RunKey
 QUERY = "held_out_query"
 
 
-def score_training(model: FittedModel, key: RunKey) -> pd.DataFrame:
-    """Validation ELBO of the kept weights and number of trained edges, as tidy rows."""
-    best = model.records.best_record
+def score_training(model: Model, key: RunKey) -> pd.DataFrame:
+    """Validation ELBO of the kept weights and number of trained edges, as tidy rows.
+
+    A model that was changed after its last evaluation, or never evaluated, has no ELBO here. Whether
+    the number of edges came to rest is said of the models that search for edges.
+    """
     trained = model.inclusion_probability().loc[list(model.spec.trained)]
-    value = [
-        ("validation_negative_elbo", "validation_cells", best.validation_negative_elbo),
-        (
-            "validation_negative_elbo_macro",
-            "validation_cells",
-            best.validation_negative_elbo_macro,
-        ),
-        ("n_edges", "trained", float((trained > 0.5).to_numpy().sum())),
-    ]
+    value = [("n_edges", "trained", float((trained > 0.5).to_numpy().sum()))]
+    if isinstance(model, FittedModel) and model.spec.recipe != "rotation_only":
+        best, validated = model.records.best_record, "validation_cells"
+        macro = best.validation_negative_elbo_macro
+        value = [
+            ("validation_negative_elbo", validated, best.validation_negative_elbo),
+            ("validation_negative_elbo_macro", validated, macro),
+            *value,
+        ]
+        if model.spec.options.mask_prior != "none":
+            value.append(("edges_converged", "trained", float(model.records.edges_converged)))
     return key.rows([(metric, subset, Interval(v, np.nan, np.nan)) for metric, subset, v in value])
 
 
 def score_query(
-    model: FittedModel,
+    model: Model,
     cells: pd.DataFrame,
     screen: AnnData,
     split: Split,
     key: RunKey,
     settings: ScoreSettings,
 ) -> pd.DataFrame:
-    """An adapted model on held-out perturbations, as tidy rows; none where nothing is held out.
+    """An adapted model on held-out perturbations, as tidy rows.
+
+    There are none where nothing is held out, nor for a model without a likelihood.
 
     Args:
         model: adapted to the split's support cells.
@@ -53,7 +62,7 @@ def score_query(
         key: of the rows.
         settings: how to score.
     """
-    if cells.empty:
+    if cells.empty or isinstance(model, FittedFactors):
         return key.rows([])
     groups = {str(name): -g.to_numpy() for name, g in cells.groupby("perturbation")["iwelbo"]}
     resample = {"n_resamples": settings.n_resamples, "seed": settings.seed}

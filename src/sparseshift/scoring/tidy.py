@@ -24,6 +24,9 @@ HEADLINE = (
     "inll_micro",
     "ate_pearson_r",
     "ate_rmse",
+    "mcc_pearson",
+    "r2",
+    "graph_f1",
     "validation_negative_elbo_macro",
 )
 
@@ -50,7 +53,7 @@ class RunKey:
 
 
 def headline(metrics: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a tidy table that compare models on held-out perturbations or cells."""
+    """The rows of a tidy table that compare models on held-out cells, or with a known truth."""
     compares = metrics["metric"].str.startswith(HEADLINE)
     n_models = metrics.groupby(["metric", "split"])["model"].transform("nunique")
     return metrics[compares & (n_models > 1)]

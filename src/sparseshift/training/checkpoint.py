@@ -2,12 +2,16 @@
 
 One safetensors file, replaced whole: whatever moment a process dies at, there is the state before
 or the state after. Tensors are the weights, moments and random states; the header holds the rest
-as JSON. Nothing in it is ever executed.
+as JSON. Nothing in it is ever executed. Two processes that write the same file each fill a part
+file of their own, so that the one or the other state is there, never a mixture.
 """
 
 import json
 import logging
+import os
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +42,12 @@ class Checkpoint:
         from safetensors.torch import save_file
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_suffix(".part")
+        owner = f"{os.getpid()}-{threading.get_native_id()}"
+        part = self.path.with_name(f"{self.path.stem}.{owner}.part")
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         save_file(plain, part, metadata={"state": json.dumps(header)})
-        part.replace(self.path)
+        with suppress(FileNotFoundError):  # another process has finished this fit and cleared up
+            part.replace(self.path)
         self._written = time.monotonic()
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -1,6 +1,6 @@
 """What happened in training: one record an evaluation."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Record(NamedTuple):
@@ -38,6 +38,11 @@ class Record(NamedTuple):
     n_edges: int
 
 
+# of a history as a table: epochs and gradient steps over all phases, and whether the returned
+# weights are those of this record
+HISTORY_COLUMNS = (*Record._fields, "total_epoch", "total_step", "best")
+
+
 class History(NamedTuple):
     """All records of a fit, and which of them the returned weights belong to."""
 
@@ -57,6 +62,18 @@ class History(NamedTuple):
         """
         last = [r.n_edges for r in self.records if r.phase == self.records[-1].phase]
         return edges_are_stable(last, min(len(last), max(3, len(last) // 10)))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A record each, with `HISTORY_COLUMNS`."""
+        steps, epochs, phase = 0, 0, 0
+        rows: list[dict[str, Any]] = []
+        for number, record in enumerate(self.records):
+            if record.phase != phase:
+                steps, epochs = rows[-1]["total_step"], rows[-1]["total_epoch"]
+                phase = record.phase
+            total = {"total_epoch": epochs + record.epoch, "total_step": steps + record.step}
+            rows.append({**record._asdict(), **total, "best": number == self.best})
+        return rows
 
     def then(self, later: "History") -> "History":
         """This fit followed by another phase."""

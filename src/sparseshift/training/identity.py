@@ -33,11 +33,26 @@ def fit_identity(settings: dict[str, Any], data: Iterable[Tensor]) -> str:
     return digest.hexdigest()[:32]
 
 
+# what lies above `sparseshift.api` and is not imported by it: a new colour of a plot trains nothing
+ABOVE = (
+    "cli",
+    "datasets",
+    "hooks",
+    "pipeline_registry",
+    "pipelines",
+    "plots",
+    "report",
+    "scoring",
+)
+
+
 @cache
 def _code_digest() -> str:
-    """Of every source file of the package: a version number would miss a local change."""
+    """Of every source file below the facade: a version number would miss a local change."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+        place = path.relative_to(root)
+        if place.parts[0].removesuffix(".py") not in ABOVE:
+            digest.update(place.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -12,9 +12,11 @@ from sparseshift.models.priors import ShiftPrior, StandardNormalPrior
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.training.checkpoint import Checkpoint
 from sparseshift.training.config import TrainingConfig
+from sparseshift.training.finished import read_finished, write_finished
 from sparseshift.training.history import History
 from sparseshift.training.loop import fit
 from sparseshift.training.rotation_start import start_from_rotation
+from sparseshift.training.threads import one_thread
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +48,11 @@ class Job(NamedTuple):
         return fit(model, self.train, self.validation, config, self.seed, checkpoint)
 
 
+@one_thread()
 def follow(recipe: str, model: PerturbationVAE, job: Job) -> History:
     """Trains a model by a recipe; every phase goes on from its own checkpoint.
+
+    A fit that was finished before is not trained again: its weights and records are read.
 
     Args:
         recipe: "plain"; "rotation": a plain VAE, its rotation, then the model itself from there;
@@ -55,6 +60,20 @@ def follow(recipe: str, model: PerturbationVAE, job: Job) -> History:
         model: fresh; changed in place.
         job: data and settings.
     """
+    if job.directory is None:
+        return _train(recipe, model, job)
+    kept = read_finished(job.directory)
+    if kept is None:
+        history = _train(recipe, model, job)
+        write_finished(job.directory, model.state_dict(), history)
+        return history
+    if recipe == "paper":
+        _freeze_graph(model)
+    model.load_state_dict(kept.weights)
+    return kept.history
+
+
+def _train(recipe: str, model: PerturbationVAE, job: Job) -> History:
     if recipe in ("rotation", "rotation_only"):
         return _rotation(model, job, refine=recipe == "rotation")
     history = job.phase(model, 0, job.config)

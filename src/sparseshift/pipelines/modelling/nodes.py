@@ -1,10 +1,12 @@
 """Nodes of modelling: each calls one function of the library."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from sparseshift.pipelines.parameters import (
+    CheckpointParameters,
     EvaluationParameters,
     ModelParameters,
     ScreenParameters,
@@ -17,17 +19,19 @@ def fit_model(
     genes: pd.DataFrame,
     model: ModelParameters,
     parameters: ScreenParameters,
+    checkpoints: CheckpointParameters,
     seed: int,
 ) -> tuple[Any, pd.DataFrame]:
-    """A model fitted to the training cells of a split, and its training history."""
+    """A model fitted to the training cells of a split, and its training history.
+
+    After a crash the same fit goes on from its last epoch; a finished one is not trained again.
+    """
     from sparseshift.api import fit
     from sparseshift.data.splits import Split
     from sparseshift.screens.cells import training_screen
     from sparseshift.screens.columns import Columns
 
     columns = Columns(**parameters.columns.model_dump())
-    settings = model.model_dump()
-    options = settings.pop("options")
     fitted = fit(
         training_screen(
             screen, columns, Split.from_json(split), genes.index[genes["chosen"]].tolist()
@@ -37,19 +41,35 @@ def fit_model(
         batch=columns.batch,
         layer=columns.layer,
         seed=seed,
-        **settings,
-        **options,
+        checkpoints=_state_folder(checkpoints),
+        **model.fit_settings(),
     )
     return fitted, fitted.history
 
 
-def embed_cells(model: Any, screen: Any) -> pd.DataFrame:
-    """Posterior means of the latents of all cells with counts, (cells, latents)."""
+def _state_folder(checkpoints: CheckpointParameters) -> Path | None:
+    from kedro.utils import find_kedro_project
+
+    from sparseshift.training.prune import prune
+
+    if checkpoints.folder is None:
+        return None
+    folder = (find_kedro_project(Path.cwd()) or Path.cwd()) / checkpoints.folder
+    prune(folder, checkpoints.keep_days)
+    return folder
+
+
+def embed_cells(adapted: Any, screen: Any) -> pd.DataFrame:
+    """Posterior means of the latents of all cells with counts, (cells, latents).
+
+    Of the adapted model, because some encoders see the perturbation; the others give what they
+    gave before.
+    """
     from sparseshift.scoring import with_model_counts
 
-    screen = with_model_counts(screen, model)
-    names = [f"z{j}" for j in range(model.spec.n_latents)]
-    return pd.DataFrame(model.latents(screen), index=screen.obs_names, columns=names)
+    screen = with_model_counts(screen, adapted)
+    names = [f"z{j}" for j in range(adapted.spec.n_latents)]
+    return pd.DataFrame(adapted.latents(screen), index=screen.obs_names, columns=names)
 
 
 def collect_latents(screen: Any, *latents: pd.DataFrame, keys: list[dict[str, Any]]) -> Any:
@@ -101,13 +121,14 @@ def score_model(
     from sparseshift import scoring
     from sparseshift.data.splits import Split
 
-    run = scoring.RunKey(**key)
+    run, cells = scoring.RunKey(**key), Split.from_json(split)
     settings = scoring.ScoreSettings(**evaluation.model_dump())
-    training = scoring.score_training(adapted, run)
-    query = scoring.score_query(
-        adapted, cell_scores, screen, Split.from_json(split), run, settings
-    )
-    return pd.concat([training, query], ignore_index=True) if len(query) else training
+    tables = [
+        scoring.score_training(adapted, run),
+        scoring.score_query(adapted, cell_scores, screen, cells, run, settings),
+        scoring.score_recovery(adapted, screen, cells, run),
+    ]
+    return pd.concat([table for table in tables if len(table)], ignore_index=True)
 
 
 def score_baselines(

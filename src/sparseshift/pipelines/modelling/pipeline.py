@@ -36,11 +36,11 @@ def _of_fit(fit: Fit) -> Pipeline:
     steps = [
         Node(
             bind(nodes.fit_model, seed=fit.seed),
-            ["screen", "split", "genes", of_model, on_screen],
+            ["screen", "split", "genes", of_model, on_screen, "params:checkpoints"],
             ["model", "history"],
             name="fit",
         ),
-        Node(nodes.embed_cells, ["model", "screen"], "latents", name="embed"),
+        Node(nodes.embed_cells, ["adapted", "screen"], "latents", name="embed"),
         Node(nodes.tabulate_effects, "model", "effects", name="tabulate_effects"),
         Node(nodes.adapt_model, ["model", "screen", "split"], "adapted", name="adapt"),
         Node(
@@ -64,7 +64,7 @@ def _of_fit(fit: Fit) -> Pipeline:
             "split": f"{screen}.{split}.split",
             "genes": f"{screen}.{split}.genes",
         },
-        parameters={on_screen, of_model, "params:evaluation"},
+        parameters={on_screen, of_model, "params:checkpoints", "params:evaluation"},
     )
 
 

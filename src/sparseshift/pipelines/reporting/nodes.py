@@ -19,14 +19,18 @@ def collect_by_fit(*tables: pd.DataFrame, keys: list[dict[str, Any]]) -> pd.Data
         pd.concat([pd.DataFrame(key, index=table.index), table], axis=1)
         for table, key in zip(tables, keys, strict=True)
     ]
-    return pd.concat(named, ignore_index=True)
+    return collect(*named)
 
 
-def rank_genes(model: Any, screen: Any, report: ReportParameters) -> pd.DataFrame:
-    """The genes that each latent moves most."""
-    from sparseshift.scoring import with_model_counts
+def rank_genes(
+    model: Any, screen: Any, split: dict[str, Any], report: ReportParameters
+) -> pd.DataFrame:
+    """The genes that each latent moves most, from where the training cells are."""
+    from sparseshift.data.splits import Split
+    from sparseshift.screens.cells import training_screen
 
-    return model.top_genes(with_model_counts(screen, model), report.genes_per_latent)
+    cells = training_screen(screen, model.spec.columns, Split.from_json(split), model.spec.genes)
+    return model.top_genes(cells, report.genes_per_latent)
 
 
 def embed_in_plane(

@@ -92,7 +92,7 @@ def _shown(plan: ProjectParameters, screen: str) -> list[Node]:
     return [
         Node(
             nodes.rank_genes,
-            [fit.dataset("model"), cells, "params:report"],
+            [fit.dataset("model"), cells, f"{screen}.{fit.split}.split", "params:report"],
             f"{namespace}.top_genes",
             name="rank_genes",
             namespace=namespace,
@@ -131,9 +131,7 @@ def _figures(screen: str, figures: dict[str, Any]) -> list[Node]:
 
 def _mechanism(plan: ProjectParameters, screen: str, fits: list[Fit]) -> list[Node]:
     namespace, split = f"{screen}.report", plan.report.split
-    compared = [
-        fit for fit in fits if fit.split == split and plan.models[fit.model].preset != "vae"
-    ]
+    compared = [fit for fit in fits if fit.split == split and plan.models[fit.model].has_shifts]
     return [
         Node(
             bind(nodes.compare_mechanism, keys=[fit._asdict() for fit in compared]),
