@@ -115,6 +115,10 @@ class PerturbationVAE(nn.Module):
         basal, std = self.encoder(cells.counts, shift)
         return basal + shift, std
 
+    def forward(self, cells: Cells, noise: Noise, n_training_cells: int = 1) -> ElboTerms:
+        """`elbo_terms`, for `torch.func.functional_call`."""
+        return self.elbo_terms(cells, noise, n_training_cells)
+
     def elbo_terms(self, cells: Cells, noise: Noise, n_training_cells: int = 1) -> ElboTerms:
         """The terms of the ELBO with one reparametrised draw a cell, in nats.
 

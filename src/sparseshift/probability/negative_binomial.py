@@ -47,7 +47,8 @@ def softmax_log_prob(
         (..., cells).
     """
     plan = plan_counts(counts) if plan is None else plan
-    if torch.is_grad_enabled() and (scores.requires_grad or log_inverse_dispersion.requires_grad):
+    # not whether they require a gradient: inside `torch.vmap` tensors do not say so
+    if torch.is_grad_enabled():
         counts = counts.expand(scores.shape).flatten(0, -2)
         flat = scores.flatten(0, -2)
         parts = _SoftmaxLogProb.apply(counts, flat, log_inverse_dispersion, plan)  # type: ignore[no-untyped-call]
