@@ -141,14 +141,14 @@ class Gaussian(Likelihood):
         return values.clamp(min=0.0).expm1() * (totals / TARGET_TOTAL)
 
 
-LIKELIHOODS = ("nb", "poisson", "gaussian")
+_MAKERS: dict[str, Callable[[int], Likelihood]] = {
+    "nb": NegativeBinomial,
+    "poisson": lambda _: Poisson(),
+    "gaussian": Gaussian,
+}
+LIKELIHOODS = tuple(_MAKERS)
 
 
 def likelihood(name: str, n_genes: int) -> Likelihood:
     """The likelihood of this name, with fresh parameters."""
-    made: dict[str, Callable[[], Likelihood]] = {
-        "nb": lambda: NegativeBinomial(n_genes),
-        "poisson": Poisson,
-        "gaussian": lambda: Gaussian(n_genes),
-    }
-    return made[name]()
+    return _MAKERS[name](n_genes)
