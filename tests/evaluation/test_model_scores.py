@@ -14,6 +14,7 @@ from sparseshift.evaluation import likelihood
 from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.evaluation.likelihood import cell_iwelbo
 from sparseshift.models import vae
+from sparseshift.models.likelihoods import NegativeBinomial
 from sparseshift.models.networks import Decoder, Encoder, Hidden
 from sparseshift.models.priors import StandardNormalPrior
 from sparseshift.models.vae import PerturbationVAE
@@ -89,9 +90,10 @@ def linear_model(n_batches: int) -> PerturbationVAE:
     """Two latents, five genes, a decoder without hidden layers: log_softmax(W z + b)."""
     torch.manual_seed(0)
     n_in = 2 + (n_batches if n_batches > 1 else 0)
-    decoder = Decoder(Hidden(n_in, [], "none", 0.0), n_batches, 5)
+    decoder = Decoder(Hidden(n_in, [], "none", 0.0), 5)
     encoder = Encoder(Hidden(5, [], "none", 0.0), 2)
-    return PerturbationVAE(encoder, decoder, StandardNormalPrior(1, 2), 5).eval()
+    prior, counts = StandardNormalPrior(1, 2), NegativeBinomial(5)
+    return PerturbationVAE(encoder, decoder, prior, counts, n_batches=n_batches).eval()
 
 
 @pytest.mark.parametrize("n_batches", [1, 3])
@@ -99,8 +101,8 @@ def linear_model(n_batches: int) -> PerturbationVAE:
 def test_fold_changes_of_a_linear_decoder(n_batches: int, step: float) -> None:
     model = linear_model(n_batches)
     start = np.random.default_rng(0).normal(size=(6, 2))
-    weight = model.decoder.log_scale.weight.detach().numpy().astype(np.float64)
-    bias = model.decoder.log_scale.bias.detach().numpy().astype(np.float64)
+    weight = model.decoder.scores.weight.detach().numpy().astype(np.float64)
+    bias = model.decoder.scores.bias.detach().numpy().astype(np.float64)
     expected = np.zeros((2, 5))
     for code in range(n_batches):
         constant = bias + (weight[:, 2 + code] if n_batches > 1 else 0.0)

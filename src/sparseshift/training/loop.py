@@ -16,6 +16,7 @@ from sparseshift.training.best_weights import BestWeights
 from sparseshift.training.checkpoint import Checkpoint
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.history import History, Record
+from sparseshift.training.memory import undisturbed
 from sparseshift.training.optimizer import FlatAdam, ParameterGroup
 from sparseshift.training.schedule import Schedule
 from sparseshift.training.threads import one_thread
@@ -27,6 +28,7 @@ FAST_PARAMETERS = ("logit", "log_multiplier")  # they travel several units, see 
 
 
 @one_thread()
+@undisturbed()
 def fit(
     model: PerturbationVAE,
     train: CellSource,
