@@ -7,11 +7,13 @@ from sparseshift.data.cells import CellSource
 from sparseshift.errors import OptionError
 from sparseshift.models.vae import PerturbationVAE, decoded_at_once
 from sparseshift.probability.bounds import iwelbo
+from sparseshift.training.memory import undisturbed
 
 _ROWS = 20_000  # particles of cells whose latents are held at once: a few MB
 _PARTICLES_DECODED = 32  # of a cell at once, at least: the cell's own terms cost as much as a few
 
 
+@undisturbed()
 @torch.no_grad()
 def cell_iwelbo(
     model: PerturbationVAE, cells: CellSource, n_particles: int, seed: int, *, graph: str = "soft"

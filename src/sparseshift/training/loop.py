@@ -7,11 +7,13 @@ from sparseshift.models.vae import PerturbationVAE
 from sparseshift.training.checkpoint import Checkpoint
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.history import History
+from sparseshift.training.memory import undisturbed
 from sparseshift.training.run import Run
 from sparseshift.training.threads import one_thread
 
 
 @one_thread()
+@undisturbed()
 def fit(
     model: PerturbationVAE,
     train: CellSource,

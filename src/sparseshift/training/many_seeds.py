@@ -15,6 +15,7 @@ from sparseshift.models.priors import ShiftNoise
 from sparseshift.models.vae import Noise
 from sparseshift.probability.bounds import ElboTerms
 from sparseshift.training.history import History
+from sparseshift.training.memory import undisturbed
 from sparseshift.training.run import Run, learning_rates
 from sparseshift.training.stacked_weights import StackedWeights
 from sparseshift.training.threads import one_thread
@@ -22,6 +23,7 @@ from sparseshift.training.validation import chunk_size
 
 
 @one_thread()
+@undisturbed()
 def fit_together(runs: Sequence[Run]) -> list[History]:
     """Fits several models of one shape at once; each keeps its best weights.
 
