@@ -184,7 +184,7 @@ def test_new_perturbations_are_placed_as_the_preset_says(
     # as published: in training mode, at rate .005
     expected: dict[str, list[dict[str, float]]] = {
         "closed_form": [],
-        "gradient": [{}],
+        "gradient": [{"learning_rate": 0.05, "training_mode": False}],
         "paper": [{"learning_rate": 0.005, "training_mode": True}],
     }
     assert asked == expected[get_preset(preset).adaptation]

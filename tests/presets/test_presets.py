@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sparseshift.errors import OptionError
+from sparseshift.models.linear_factors import METHODS
 from sparseshift.models.options import Options
 from sparseshift.presets import PRESETS, build_options, get_preset
 from sparseshift.presets.preset import ADAPTATIONS, Preset
@@ -46,7 +47,9 @@ def test_options_replace_the_presets() -> None:
 
 def test_unknown_presets_list_the_known() -> None:
     with pytest.raises(
-        OptionError, match=rf"no model 'svea'\. The models are: {', '.join(PRESETS)}\."
+        OptionError,
+        match=rf"no model 'svea'\. The models are: {', '.join(PRESETS)}; "
+        rf"the linear baselines: {', '.join(METHODS)}\.",
     ):
         get_preset("svea")
 

@@ -2,43 +2,43 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
+import torch
 
 from sparseshift.training import identity
 from sparseshift.training.identity import fit_identity
 
 SETTINGS: dict[str, Any] = {"steps": 30, "preset": "svae", "options": {"alpha": None}}
-ARRAYS = (np.arange(6, dtype=np.float32).reshape(2, 3), np.array([1, 0]))
+DATA = (torch.arange(6.0).reshape(2, 3), torch.tensor([1, 0]))
 
 
 def test_the_same_fit_has_the_same_name() -> None:
-    name = fit_identity(SETTINGS, ARRAYS)
+    name = fit_identity(SETTINGS, DATA)
     assert len(name) == 32
     assert set(name) <= set("0123456789abcdef")
     turned = dict(reversed(SETTINGS.items()))
-    assert fit_identity(turned, iter(ARRAYS)) == name
-    assert fit_identity(SETTINGS, (np.asfortranarray(ARRAYS[0]), ARRAYS[1])) == name
+    assert fit_identity(turned, iter(DATA)) == name
+    assert fit_identity(SETTINGS, (DATA[0].T.contiguous().T, DATA[1])) == name
 
 
 @pytest.mark.parametrize(
     "changes", [{"steps": 31}, {"options": {"alpha": 1.0}}, {"seed": 0}, {"preset": "svae_plus"}]
 )
 def test_another_setting_has_another_name(changes: dict[str, Any]) -> None:
-    assert fit_identity({**SETTINGS, **changes}, ARRAYS) != fit_identity(SETTINGS, ARRAYS)
+    assert fit_identity({**SETTINGS, **changes}, DATA) != fit_identity(SETTINGS, DATA)
 
 
 def test_other_data_have_another_name() -> None:
-    counts, labels = ARRAYS
-    other = counts.copy()
+    counts, labels = DATA
+    other = counts.clone()
     other[1, 2] += 1
     names = {
-        fit_identity(SETTINGS, arrays)
-        for arrays in (
-            ARRAYS,
+        fit_identity(SETTINGS, data)
+        for data in (
+            DATA,
             (other, labels),
             (counts.reshape(3, 2), labels),
-            (counts.astype(np.float64), labels),
+            (counts.double(), labels),
             (labels, counts),
             (counts,),
         )
@@ -47,6 +47,6 @@ def test_other_data_have_another_name() -> None:
 
 
 def test_other_code_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = fit_identity(SETTINGS, ARRAYS)
+    before = fit_identity(SETTINGS, DATA)
     monkeypatch.setattr(identity, "_code_digest", lambda: "another")
-    assert fit_identity(SETTINGS, ARRAYS) != before
+    assert fit_identity(SETTINGS, DATA) != before
