@@ -43,6 +43,7 @@ def test_one_chunk_is_the_bound_of_all_particles(cells: Cells, model: Perturbati
     assert not torch.equal(cell_iwelbo(model, cells, 50, seed=4), expected)
 
 
+@torch.no_grad()
 def test_the_graph_is_passed_on(cells: Cells, model: PerturbationVAE) -> None:
     for graph in ("soft", "map"):
         generator = torch.Generator().manual_seed(3)

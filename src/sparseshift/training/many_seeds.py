@@ -43,15 +43,16 @@ def fit_together(runs: Sequence[Run]) -> list[History]:
             eps=first.config.adam_eps,
             weight_decay=first.config.weight_decay,
         )
-        first.model.likelihood.expect(_peaks(runs))
+        peaks = _peaks(runs)
         while not all(run.finished for run in runs):
             for run in runs:
                 run.model.train()
+            first.model.likelihood.expect(peaks)
             for i, index in enumerate(zip(*(run.batches() for run in runs), strict=True)):
                 _step(runs, stack, index, first.steps_done + i)
+            first.model.likelihood.expect(None)  # validation cells may have larger counts
             for run in runs:
                 run.end_epoch()
-        first.model.likelihood.expect(None)
     for run in runs:
         run.keeper.restore()
     return [run.keeper.history() for run in runs]

@@ -105,7 +105,8 @@ class Run:
         """
         if not math.isfinite(loss.item()):
             self.keeper.restore()
-            raise TrainingError(_not_finite(terms, index, self.epochs_done + 1))
+            where = f"epoch {self.epochs_done + 1} (seed {self.seed})"
+            raise TrainingError(_not_finite(terms, index, where))
         reconstruction, kl = (part.item() for part in terms.means(self.train.n_cells))
         self.loss_sum, self.n_losses = self.loss_sum + kl - reconstruction, self.n_losses + 1
 
@@ -231,14 +232,14 @@ def _mean_constant(model: PerturbationVAE, cells: CellSource) -> float:
     return constant.mean().item()
 
 
-def _not_finite(terms: ElboTerms, index: Tensor, epoch: int) -> str:
+def _not_finite(terms: ElboTerms, index: Tensor, where: str) -> str:
     for name, value in terms._asdict().items():
         bad = ~torch.isfinite(value)
         if bad.any():
             cells = index[bad].tolist()[:10] if value.ndim else []
-            where = f" of training cells {cells}" if cells else ""
+            of = f" of training cells {cells}" if cells else ""
             return (
-                f"Training stopped in epoch {epoch}: the term {name}{where} is not finite. "
+                f"Training stopped in {where}: the term {name}{of} is not finite. "
                 "Lower learning_rate, or look at these cells (very large counts?)."
             )
-    return f"Training stopped in epoch {epoch}: the loss is not finite. Lower learning_rate."
+    return f"Training stopped in {where}: the loss is not finite. Lower learning_rate."
