@@ -108,7 +108,7 @@ def test_temporary_files_are_gone_whatever_happens(
         return zeros_on_disk(shape, dtype)
 
     monkeypatch.setattr("sparseshift.data.placement.zeros_on_disk", watched)
-    monkeypatch.setattr("sparseshift.api.follow", _broken)
+    monkeypatch.setattr("sparseshift.fitting.follow", _broken)
     with pytest.raises(TrainingError):
         ss.fit(training_screen, "vae", storage="disk", **small)
     assert made

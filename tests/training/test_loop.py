@@ -257,7 +257,7 @@ def test_not_finite_stops_with_the_term_and_the_epoch(
     model = model_of()
     with torch.no_grad():
         model.get_parameter(weight).view(-1)[0] = value
-    with pytest.raises(TrainingError, match=rf"stopped in epoch 1: the term {term}"):
+    with pytest.raises(TrainingError, match=rf"stopped in epoch 1 \(seed 0\): the term {term}"):
         fit(model, screen(make_cells, 30), None, TrainingConfig(max_epochs=2), seed=0)
 
 
@@ -282,7 +282,7 @@ def test_not_finite_names_the_cells_and_a_later_epoch_and_keeps_good_weights(
     with pytest.raises(TrainingError) as error:
         fit(model, cells, cells, TrainingConfig(max_epochs=9), seed=0)
     text = str(error.value)
-    assert "epoch 3: the term kl_latent of training cells" in text
+    assert "epoch 3 (seed 0): the term kl_latent of training cells" in text
     named = text[text.index("[") + 1 : text.index("]")].split(",")
     assert sorted(map(int, named)) == [4, 17]
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
