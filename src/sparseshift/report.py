@@ -142,16 +142,14 @@ def _beats_the_mean(metrics: pd.DataFrame, screen: str) -> str | None:
 
 def _recovers(metrics: pd.DataFrame, screen: str) -> str | None:
     rows = metrics[metrics["metric"] == "mcc_pearson"]
-    mcc = rows.groupby(["split", "model"], sort=False)["value"].mean()
-    found = [
-        f"{best[1]} (MCC {mcc[best]:.2f}, split {best[0]!r}, of {len(of_split)} models)"
-        for _, of_split in mcc.groupby(level="split", sort=False)
-        if len(of_split) > 1
-        for best in [of_split.idxmax()]
-    ]
-    return (
-        f"{screen}: the true latents are recovered best by {'; '.join(found)}." if found else None
-    )
+    found = []
+    for split, of_split in rows.groupby("split", sort=False):
+        mcc = of_split.groupby("model")["value"].mean()
+        if len(mcc) > 1:
+            found.append(
+                f"{mcc.idxmax()} (MCC {mcc.max():.2f}; split {split!r}, {len(mcc)} models)"
+            )
+    return f"{screen}: the true latents are recovered best by {', '.join(found)}." if found else None
 
 
 def _mechanism(metrics: pd.DataFrame, screen: str) -> str | None:

@@ -52,14 +52,19 @@ class Checkpoint:
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The latest state; None if there is none, or none that can be read."""
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
+        from safetensors.torch import load
 
         if not self.path.is_file():
             return None
         try:
-            with safe_open(self.path, framework="pt") as file:
-                header = json.loads(file.metadata()["state"])
-                return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+            # read at once: `safe_open` opens the name a second time for the tensors, and another
+            # process may have replaced the file in between
+            content = self.path.read_bytes()
+            end = 8 + int.from_bytes(content[:8], "little")
+            return load(content), json.loads(json.loads(content[8:end])["__metadata__"]["state"])
+        except FileNotFoundError:
+            return None
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             logger.warning("%s cannot be read (%s): the fit starts anew.", self.path, error)
             return None
