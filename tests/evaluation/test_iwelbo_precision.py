@@ -9,6 +9,7 @@ import torch
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.evaluation.likelihood import cell_iwelbo
+from sparseshift.models.likelihoods import NegativeBinomial
 from sparseshift.models.vae import PerturbationVAE
 
 LABELS = ("control", "A", "B", "A+B")
@@ -30,6 +31,7 @@ def test_float32_with_5000_particles_is_brute_force_in_float64(
     mean, std = single.encoder(in_single.counts)
     noise = torch.randn(5000, 4, 3, generator=torch.Generator().manual_seed(3)).double()
     z = mean.double() + std.double() * noise
+    assert isinstance(exact.likelihood, NegativeBinomial)
     x, t = cells.counts, exact.likelihood.log_inverse_dispersion.exp()
     log_w = torch.empty(5000, 4, dtype=torch.float64)
     log_prior = exact.prior.density(cells.design).log_density(z, cells.label)

@@ -39,7 +39,8 @@ def make_small_model(make_model: Callable[..., PerturbationVAE]) -> Perturbation
 @torch.no_grad()
 def test_one_chunk_is_the_bound_of_all_particles(cells: Cells, model: PerturbationVAE) -> None:
     expected = iwelbo(model.log_weights(cells, 50, torch.Generator().manual_seed(3)))
-    assert torch.equal(cell_iwelbo(model, cells, 50, seed=3), expected)
+    value = cell_iwelbo(model, cells, 50, seed=3)
+    torch.testing.assert_close(value, expected, rtol=1e-13, atol=0.0)
     assert not torch.equal(cell_iwelbo(model, cells, 50, seed=4), expected)
 
 
@@ -48,7 +49,9 @@ def test_the_graph_is_passed_on(cells: Cells, model: PerturbationVAE) -> None:
     for graph in ("soft", "map"):
         generator = torch.Generator().manual_seed(3)
         expected = iwelbo(model.log_weights(cells, 20, generator, graph=graph))
-        assert torch.equal(cell_iwelbo(model, cells, 20, seed=3, graph=graph), expected)
+        # not to the last bit: sums and exponentials round by where a tensor lies in memory
+        value = cell_iwelbo(model, cells, 20, seed=3, graph=graph)
+        torch.testing.assert_close(value, expected, rtol=1e-13, atol=0.0)
 
 
 @torch.no_grad()
