@@ -1,7 +1,7 @@
 """sparseshift: causal representations of single cells from perturbation screens.
 
 Each perturbation is a stochastic intervention that shifts an unknown, sparse subset of latent
-variables. See `fit`, `load`, `simulate`, `check_screen`.
+variables. See `fit`, `fit_seeds`, `load`, `simulate`, `check_screen`.
 """
 
 from importlib import import_module
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sparseshift._version import __version__
 
 if TYPE_CHECKING:
-    from sparseshift.api import fit, load, simulate
+    from sparseshift.api import fit, fit_seeds, load, simulate
     from sparseshift.errors import OptionError, ScreenError, SparseshiftError, TrainingError
     from sparseshift.fitted_factors import FittedFactors
     from sparseshift.fitted_model import FittedModel
@@ -27,6 +27,7 @@ _HOMES = {
     "TrainingError": "sparseshift.errors",
     "check_screen": "sparseshift.screens.check",
     "fit": "sparseshift.api",
+    "fit_seeds": "sparseshift.api",
     "load": "sparseshift.api",
     "simulate": "sparseshift.api",
 }
@@ -42,6 +43,7 @@ __all__ = [
     "__version__",
     "check_screen",
     "fit",
+    "fit_seeds",
     "load",
     "simulate",
 ]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import asdict, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 
 from sparseshift.data import simulation
-from sparseshift.data.cell_store import CellStore
-from sparseshift.data.design import Design
-from sparseshift.data.placement import check_storage, place
-from sparseshift.errors import OptionError, ScreenError, require_whole
+from sparseshift.data.placement import check_storage
+from sparseshift.errors import OptionError, require_whole
 from sparseshift.fitted_factors import (
     FittedFactors,
     fit_factors,
@@ -23,24 +20,11 @@ from sparseshift.fitted_factors import (
     refuse_options,
 )
 from sparseshift.fitted_model import FittedModel
-from sparseshift.models.build import build_model
+from sparseshift.fitting import Keywords, choose_recipe, fit_members, split_options
 from sparseshift.models.linear_factors import METHODS
-from sparseshift.models.options import Options
-from sparseshift.presets import build_options, get_preset
-from sparseshift.screens.cells import read_labels, read_perturbations, to_cells
-from sparseshift.screens.check import check_screen
-from sparseshift.screens.columns import Columns
-from sparseshift.specification import Specification
-from sparseshift.training.config import TrainingConfig
-from sparseshift.training.identity import fit_identity
-from sparseshift.training.recipes import Job, follow
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-logger = logging.getLogger(__name__)
-
-_TRAINING_OPTIONS = tuple(f.name for f in fields(TrainingConfig))
 
 
 def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
@@ -102,70 +86,68 @@ def fit(  # noqa: PLR0913 the facade of the library: one flat list of keywords
         OptionError: an option does not exist or cannot have this value.
         TrainingError: a term of the objective stopped being finite.
     """
-    columns = Columns(perturbation=perturbation, control=control, batch=batch, layer=layer)
-    given = {
-        "max_epochs": max_epochs,
-        "batch_size": batch_size,
-        "validation_fraction": validation_fraction,
-    }
-    options |= {name: value for name, value in given.items() if value is not None}
+    keywords = Keywords(
+        perturbation=perturbation,
+        control=control,
+        batch=batch,
+        layer=layer,
+        n_latents=n_latents,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+        validation_fraction=validation_fraction,
+        warm_start=warm_start,
+        device=device,
+        storage=storage,
+        options=options,
+    )
     if preset in METHODS:
         factors: Any = fit_factors(
-            adata, preset, columns, n_latents=n_latents, seed=seed, options=options
+            adata,
+            preset,
+            keywords.columns,
+            n_latents=n_latents,
+            seed=seed,
+            options=keywords.all_options,
         )
         return factors  # Any: a union would have every caller with a VAE narrow it
-    model_options, training = _split_options(preset, options)
-    recipe = _recipe(preset, model_options, warm_start)
-    n_latents = require_whole("n_latents", n_latents, 1)
     seed = require_whole("seed", seed, 0)
-    check_storage(storage)
-    target = resolve_device(device)
-    check_screen(adata, columns)
-    labels = read_perturbations(adata, columns)
-    anchor = columns.control if model_options.anchor_control else None
-    design = Design.of_labels(labels.tolist(), anchor, additive=model_options.additive)
-    genes = tuple(map(str, adata.var_names))
-    batches = () if batch is None else tuple(sorted(set(read_labels(adata, batch).tolist())))
-    cells, _ = to_cells(adata, columns, genes, design, batches, storage=storage)
-    module = build_model(
-        model_options,
-        design,
-        n_genes=len(genes),
-        n_batches=max(1, len(batches)),
-        n_latents=n_latents,
-        seed=seed,
-    ).to(target)
-    train, validation = _hold_out(
-        place(cells, target, storage), training.validation_fraction, seed
+    return fit_members(adata, preset, keywords, [seed], checkpoints)[0]
+
+
+def fit_seeds(
+    adata: AnnData, preset: str, *, seeds: Sequence[int], **settings: Any
+) -> list[FittedModel]:
+    """`fit` for several seeds at once, as one batched model: for accelerators.
+
+    A batch of 128 cells leaves most of an accelerator idle; several seeds cost little more than
+    one. The models are those of `fit` up to rounding (with dropout, up to other draws of it). On
+    CPUs it saves nothing: use a process a seed. No state is kept on the way.
+
+    Args:
+        adata: the screen.
+        preset: a VAE by name.
+        seeds: at least one, all different.
+        **settings: the keywords of `fit` but seed and checkpoints.
+
+    Returns:
+        A model a seed, in the order of seeds.
+
+    Raises:
+        ScreenError, OptionError, TrainingError: as `fit`.
+    """
+    seeds = [require_whole("seed", seed, 0) for seed in seeds]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise OptionError(f"seeds={seeds} must be at least one, and all different.")
+    if preset in METHODS:
+        raise OptionError(f"{preset!r} is not trained in steps. Call fit for each seed.")
+    if wrong := sorted({"seed", "checkpoints"} & set(settings)):
+        raise OptionError(f"fit_seeds takes seeds, and no {' or '.join(wrong)}.")
+    named = {field.name for field in fields(Keywords)} - {"options"}
+    keywords = Keywords(
+        **{name: value for name, value in settings.items() if name in named},
+        options={name: value for name, value in settings.items() if name not in named},
     )
-    logger.info(
-        "Fitting %s: %d cells, %d genes, %d perturbations, %d latents, seed %d, %s",
-        preset, train.n_cells, len(genes), len(design.perturbations), n_latents, seed, target,
-    )  # fmt: skip
-    spec = Specification(
-        preset=preset,
-        recipe=recipe,
-        options=model_options,
-        training=training,
-        columns=columns,
-        design=design,
-        trained=design.perturbations,
-        genes=genes,
-        batches=batches,
-        n_latents=n_latents,
-        seed=seed,
-    )
-    directory = None
-    if checkpoints is not None:
-        settings = {**asdict(spec), "device": str(target)}
-        directory = Path(checkpoints) / fit_identity(settings, cells.tensors())
-    history = follow(recipe, module, Job(train, validation, training, seed, directory))
-    if not history.edges_converged:
-        logger.warning(
-            "%s: the number of edges still moved at the end (%d). Give it more steps.",
-            preset, history.records[-1].n_edges,
-        )  # fmt: skip
-    return FittedModel(spec, module.eval(), history)
+    return fit_members(adata, preset, keywords, seeds, None)
 
 
 def load(path: str | Path) -> FittedModel:
@@ -249,64 +231,4 @@ def check_options(
     if preset in METHODS:
         refuse_options(preset, options)
     else:
-        _recipe(preset, _split_options(preset, options)[0], warm_start)
-
-
-def resolve_device(device: str) -> torch.device:
-    """The torch device of a name; "auto": CUDA if there is one, else CPU.
-
-    Raises:
-        OptionError: no such device here.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise OptionError(
-            f"device={device!r} cannot be used here ({reason}). Use 'cpu' or 'auto'."
-        ) from error
-
-
-def _split_options(preset: str, options: dict[str, Any]) -> tuple[Options, TrainingConfig]:
-    defaults = get_preset(preset)
-    known = [f.name for f in fields(Options)] + list(_TRAINING_OPTIONS)
-    if unknown := sorted(set(options) - set(known)):
-        raise OptionError(
-            f"Unknown option of {preset!r}: {', '.join(unknown)}. Known options: {', '.join(known)}."
-        )
-    of_training = {k: v for k, v in options.items() if k in _TRAINING_OPTIONS}
-    of_model = {k: v for k, v in options.items() if k not in _TRAINING_OPTIONS}
-    if "steps" in of_training and "max_epochs" not in of_training:
-        of_training["max_epochs"] = None  # a preset's own length gives way
-    return build_options(preset, of_model), replace(defaults.training, **of_training)
-
-
-def _recipe(preset: str, options: Options, warm_start: str | None) -> str:
-    recipe = get_preset(preset).recipe
-    if warm_start == "auto":
-        return recipe
-    if warm_start is None:
-        return "plain" if recipe == "rotation" else recipe
-    if warm_start != "rotation":
-        raise OptionError(f"warm_start={warm_start!r} is not one of 'auto', 'rotation', None.")
-    if options.shift == "none" or options.posterior != "cells":
-        raise OptionError(
-            f"{preset!r} cannot start from a rotation: it needs shifts and an encoder that sees "
-            "the cells alone. Use warm_start=None."
-        )
-    return "rotation"
-
-
-def _hold_out(cells: CellStore, fraction: float, seed: int) -> tuple[CellStore, CellStore | None]:
-    order = np.random.default_rng(seed).permutation(cells.n_cells)
-    n_validation = round(fraction * cells.n_cells)
-    if cells.n_cells - n_validation < 2:
-        raise ScreenError(
-            f"The screen has {cells.n_cells} cells; training needs at least 2 beside the "
-            f"validation cells (validation_fraction={fraction})."
-        )
-    index = torch.from_numpy(order)
-    validation = cells.subset(index[:n_validation]) if n_validation else None
-    return cells.subset(index[n_validation:]), validation
+        choose_recipe(preset, split_options(preset, options)[0], warm_start)

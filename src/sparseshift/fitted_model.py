@@ -20,7 +20,7 @@ from sparseshift.data.design import Design
 from sparseshift.errors import OptionError
 from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.evaluation.likelihood import cell_iwelbo
-from sparseshift.models.adaptation import adapted_prior, with_new_rows
+from sparseshift.models.adaptation import adapted_prior, has_closed_form, with_new_rows
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.presets import get_preset
 from sparseshift.screens.cells import read_perturbations, to_cells
@@ -94,8 +94,10 @@ class FittedModel:
         """Places perturbations the model was not trained on, from some of their cells.
 
         Everything but their shift stays frozen, normalisation too; their shift is the closed-form
-        optimum (`models.adaptation`). Cells of perturbations the model knows change nothing; a
-        combination of known perturbations needs no adapting where shifts are additive.
+        optimum (`models.adaptation`) or, where there is none, found by gradient
+        (`training.gradient_adaptation`). A combination of known perturbations needs no adapting
+        where shifts are additive; where there is a closed form, cells of perturbations the model
+        knows change nothing.
 
         Args:
             adata: support cells, labelled in the same obs column.
@@ -116,7 +118,7 @@ class FittedModel:
     def _adapted(self, support: CellStore) -> PerturbationVAE:
         n_known = len(self.spec.design.perturbations)
         how = get_preset(self.spec.preset).adaptation
-        if how == "closed_form":
+        if how == "closed_form" and has_closed_form(self.module):
             mean = self._means(support)
             return with_new_rows(
                 self.module, adapted_prior(self.module.prior, mean, support, n_known)

@@ -11,6 +11,7 @@ from sparseshift.models.options import Options
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.screens.columns import Columns
 from sparseshift.training.config import TrainingConfig
+from sparseshift.training.recipes import freeze_graph
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Specification:
             n_latents=self.n_latents,
             seed=self.seed,
         )
+        if self.recipe == "paper":
+            freeze_graph(module)
         if self.adapted:
             none = torch.zeros(0, self.n_latents)
             module.prior = module.prior.extended(none)

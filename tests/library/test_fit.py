@@ -18,7 +18,7 @@ from sparseshift.errors import OptionError, ScreenError
 from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.fitted_model import FittedModel
 from sparseshift.models.vae import PerturbationVAE
-from sparseshift.training import loop
+from sparseshift.training import loop, recipes
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.history import History
 
@@ -232,11 +232,12 @@ def test_validation_cells_are_not_trained_on(
         validation: CellSource | None,
         config: TrainingConfig,
         seed: int,
+        checkpoint: None,
     ) -> History:
         given.extend([train, validation])
-        return fit(model, train, validation, config, seed)
+        return fit(model, train, validation, config, seed, checkpoint)
 
-    monkeypatch.setattr(loop, "fit", watched)
+    monkeypatch.setattr(recipes, "fit", watched)
     for seed in (0, 1):
         options = {**small, "steps": 1, "validation_fraction": fraction}
         ss.fit(training_screen, "vae", seed=seed, **options)
@@ -282,7 +283,10 @@ def test_a_control_written_otherwise_is_no_perturbation(
         ),
         ({"n_latents": 0}, "n_latents=0 must be at least 1"),
         ({"n_latents": -2}, "n_latents=-2 must be at least 1"),
-        ({"warm_start": "rotation"}, "warm_start='rotation' is not one of 'auto', None"),
+        (
+            {"warm_start": "rotate"},
+            "warm_start='rotate' is not one of 'auto', 'rotation', None",
+        ),
         ({"device": "abacus"}, "device='abacus' cannot be used here .*Use 'cpu' or 'auto'"),
         ({"batch_size": 0}, "batch_size=0 must be at least 1"),
         ({"validation_fraction": 1.0}, r"validation_fraction=1.0 must lie in \[0, 1\)"),
@@ -301,9 +305,28 @@ def test_impossible_options_are_refused(
 
 def test_unknown_presets_list_the_known(training_screen: AnnData, small: dict[str, Any]) -> None:
     with pytest.raises(
-        OptionError, match=r"no model 'svae'\. The models are: vae, ivae, svae_plus"
+        OptionError, match=r"no model 'svea'\. The models are: vae, beta_vae, .*, svae_plus"
     ):
-        ss.fit(training_screen, "svae", **small)
+        ss.fit(training_screen, "svea", **small)
+
+
+@pytest.mark.parametrize("preset", ["vae", "conditional_vae", "sams_vae"])
+def test_a_rotation_needs_shifts_and_an_encoder_that_sees_cells_alone(
+    preset: str, training_screen: AnnData, small: dict[str, Any]
+) -> None:
+    with pytest.raises(
+        OptionError, match=rf"{preset!r} cannot start from a rotation: .* Use warm_start=None"
+    ):
+        ss.fit(training_screen, preset, **{**small, "warm_start": "rotation"})
+
+
+def test_a_preset_that_starts_from_a_rotation_refuses_parts_that_cannot(
+    training_screen: AnnData, small: dict[str, Any]
+) -> None:
+    parts = {"posterior": "basal", "mask_draw": "per_batch"}
+    with pytest.raises(OptionError, match="'svae_plus' cannot start from a rotation"):
+        ss.fit(training_screen, "svae_plus", **{**small, **parts, "warm_start": "auto"})
+    ss.fit(training_screen, "svae_plus", **{**small, **parts, "steps": 1})
 
 
 @pytest.mark.parametrize(
@@ -312,7 +335,7 @@ def test_unknown_presets_list_the_known(training_screen: AnnData, small: dict[st
 def test_defaults_can_be_written_out(
     options: dict[str, Any], training_screen: AnnData, fitted: Models, small: dict[str, Any]
 ) -> None:
-    model = ss.fit(training_screen, "vae", **small, **options)
+    model = ss.fit(training_screen, "vae", **{**small, **options})
     expected = fitted["vae"].latents(training_screen)
     np.testing.assert_array_equal(model.latents(training_screen), expected)
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 import sparseshift as ss
 from sparseshift.errors import OptionError
-from sparseshift.fitted_model import FittedModel
+from sparseshift.fitted_model import FORMAT, FittedModel
 
 Models = dict[str, FittedModel]
 every_model = pytest.mark.parametrize("name", ["vae", "ivae", "svae_plus", "batches"])
@@ -68,7 +68,7 @@ def test_a_folder_holds_two_files_without_pickles(
         "weights.safetensors",
     ]
     content = json.loads((tmp_path / "model.json").read_text())
-    assert content["format"] == 1
+    assert content["format"] == FORMAT
     assert content["specification"]["genes"] == list(training_screen.var_names)
     weights = load_file(tmp_path / "weights.safetensors")
     assert set(weights) == set(fitted["svae_plus"].module.state_dict())
@@ -94,11 +94,13 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         ss.load(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("number", [0, 2, "1", None])
+@pytest.mark.parametrize("number", [FORMAT - 1, FORMAT + 1, str(FORMAT), None])
 def test_another_format_is_refused(number: object, fitted: Models, tmp_path: Path) -> None:
     fitted["vae"].save(tmp_path)
     content = json.loads((tmp_path / "model.json").read_text())
     content["format"] = number
     (tmp_path / "model.json").write_text(json.dumps(content))
-    with pytest.raises(OptionError, match=rf"has model format {number!r}; this version reads 1"):
+    with pytest.raises(
+        OptionError, match=rf"has model format {number!r}; this version reads {FORMAT}\."
+    ):
         ss.load(tmp_path)

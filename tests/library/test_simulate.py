@@ -48,9 +48,8 @@ def test_seeds_and_no_control() -> None:
 
 def test_the_screen_can_be_fitted() -> None:
     screen = ss.simulate(seed=0, **SIZES)
-    model = ss.fit(
-        screen, "svae_plus", perturbation="perturbation", control="control", n_latents=2, steps=5
-    )
+    options: dict[str, Any] = {"n_latents": 2, "steps": 5, "warm_start": None}
+    model = ss.fit(screen, "svae_plus", perturbation="perturbation", control="control", **options)
     assert model.effects().index.tolist() == list(screen.uns["perturbations"])
 
 

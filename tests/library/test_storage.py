@@ -16,7 +16,6 @@ from sparseshift.data import compact as compact_module
 from sparseshift.data import memory_map
 from sparseshift.errors import OptionError, TrainingError
 from sparseshift.fitted_model import FittedModel
-from sparseshift.training import loop
 
 QUICK = {"steps": 12, "validation_fraction": 0.2}
 
@@ -109,7 +108,7 @@ def test_temporary_files_are_gone_whatever_happens(
         return zeros_on_disk(shape, dtype)
 
     monkeypatch.setattr("sparseshift.data.placement.zeros_on_disk", watched)
-    monkeypatch.setattr(loop, "fit", _broken)
+    monkeypatch.setattr("sparseshift.fitting.follow", _broken)
     with pytest.raises(TrainingError):
         ss.fit(training_screen, "vae", storage="disk", **small)
     assert made

@@ -213,9 +213,7 @@ def test_one_cell_and_absent_labels_are_enough(
 @pytest.mark.parametrize(
     "preset", [name for name, made in PRESETS.items() if made.options.posterior == "cells"]
 )
-def test_the_same_networks_around_another_prior(
-    preset: str, make_cells: MakeCells, make_model: MakeModel
-) -> None:
+def test_the_same_networks_around_another_prior(preset: str, make_model: MakeModel) -> None:
     model = make_model(preset, TRAINED, n_batches=2, beta=3.0)
     grown = with_new_rows(model, model.prior.extended(torch.zeros(1, 3).double()))
     for part in ("encoder", "decoder", "likelihood"):

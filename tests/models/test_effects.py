@@ -24,9 +24,7 @@ def test_normal_effects_cost_the_kl_of_torch(scale: float) -> None:
     effect = NormalEffect(TABLE.clone(), LOG_STD.clone(), scale)
     expected = kl_divergence(Normal(TABLE, LOG_STD.exp()), Normal(0.0, scale)).sum()
     torch.testing.assert_close(effect.cost().detach(), expected)
-    at_prior = NormalEffect(
-        torch.zeros(2, 3), torch.full((2, 3), scale).log(), scale
-    )
+    at_prior = NormalEffect(torch.zeros(2, 3), torch.full((2, 3), scale).log(), scale)
     assert at_prior.cost().item() == pytest.approx(0.0, abs=1e-6)
 
 

@@ -92,9 +92,7 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
 def test_scores_of_counts_have_a_free_constant(name: str) -> None:
     module, counts = made(name), torch.from_numpy(COUNTS)
     moved = scores() + torch.linspace(-3.0, 3.0, 3).double().unsqueeze(1)
-    torch.testing.assert_close(
-        module.log_prob(counts, moved), module.log_prob(counts, scores())
-    )
+    torch.testing.assert_close(module.log_prob(counts, moved), module.log_prob(counts, scores()))
     log_rho = module.log_expression(moved)
     torch.testing.assert_close(log_rho.exp().sum(-1), torch.ones(5, 3).double())
 

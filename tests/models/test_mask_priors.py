@@ -240,3 +240,31 @@ class TestEdgeBudget:
             prior.cost(LOGIT, 10).backward()
             adam.step()
         assert prior.log_multiplier.exp().item() < 0.02
+
+
+@pytest.mark.parametrize("squared", [0.3, 1.9, 2.1, 7.0, 30.0])
+@pytest.mark.parametrize("name", MASK_PRIORS)
+def test_the_best_probability_for_fixed_posterior_means(name: str, squared: float) -> None:
+    # docs/model.md, table of mask priors: n cells whose posterior means average m, with the best
+    # effect e = m, pay n m^2 (1 - q) / 2; here one perturbation, one latent, n m^2 = squared
+    alpha, n_cells = 3.0, 40
+    q = torch.linspace(1e-6, 1.0 - 1e-6, 401, dtype=torch.float64)
+    prior = prior_of(name, alpha=alpha)
+    if isinstance(prior, EdgeBudget):
+        with torch.no_grad():
+            prior.log_multiplier.fill_(math.log(alpha))
+    price = torch.stack([prior.cost(x.logit().reshape(1, 1), n_cells) for x in q])
+    total = price.detach() + 0.5 * squared * (1.0 - q)
+    found = q[total.argmin()].item()
+    expected = {
+        "none": 1.0,
+        "l1": float(squared > 2.0 * alpha),
+        "l1_mean_loss": float(squared > 2.0 * alpha * n_cells),
+        "beta_map": max(0.0, 1.0 - 2.0 * (alpha - 1.0) / squared),
+        "bernoulli_kl": special.expit(special.logit(0.05) + 0.5 * squared),
+        "edge_budget": float(squared > 2.0 * alpha),
+    }
+    if name == "beta_bernoulli":
+        inside = special.digamma(1.0 + found) - special.digamma(alpha + 1.0 - found)
+        expected[name] = special.expit(inside + 0.5 * squared)
+    assert found == pytest.approx(expected[name], abs=0.006)

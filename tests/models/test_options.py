@@ -79,9 +79,7 @@ def test_impossible_values_are_refused(options: dict[str, Any], message: str) ->
         ),
     ],
 )
-def test_parts_that_do_not_fit_together_are_refused(
-    options: dict[str, Any], message: str
-) -> None:
+def test_parts_that_do_not_fit_together_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Options(**options)
 

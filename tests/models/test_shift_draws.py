@@ -109,9 +109,7 @@ def test_masks_of_a_cell_are_independent_of_each_other_and_of_other_cells() -> N
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 @pytest.mark.parametrize("draw", ["per_batch", "per_cell"])
-def test_gradient_of_the_logits_is_that_of_the_relaxed_draw(
-    draw: str, temperature: float
-) -> None:
+def test_gradient_of_the_logits_is_that_of_the_relaxed_draw(draw: str, temperature: float) -> None:
     cells, prior = cells_of(3), prior_of(draw, temperature=temperature)
     noise = prior.draw_noise(cells, torch.Generator().manual_seed(2))
     assert noise.mask is not None

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sparseshift.errors import OptionError
+from sparseshift.models.linear_factors import METHODS
 from sparseshift.models.options import Options
 from sparseshift.presets import PRESETS, build_options, get_preset
 from sparseshift.presets.preset import ADAPTATIONS, Preset
@@ -46,7 +47,9 @@ def test_options_replace_the_presets() -> None:
 
 def test_unknown_presets_list_the_known() -> None:
     with pytest.raises(
-        OptionError, match=rf"no model 'svea'\. The models are: {', '.join(PRESETS)}\."
+        OptionError,
+        match=rf"no model 'svea'\. The models are: {', '.join(PRESETS)}; "
+        rf"the linear baselines: {', '.join(METHODS)}\.",
     ):
         get_preset("svea")
 
@@ -66,8 +69,6 @@ def test_unknown_options_list_the_known() -> None:
         ({"adaptation": "none"}, "adaptation='none' is not one of closed_form, gradient, paper"),
     ],
 )
-def test_a_preset_with_an_unknown_recipe_is_refused(
-    options: dict[str, Any], message: str
-) -> None:
+def test_a_preset_with_an_unknown_recipe_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Preset(Options(), **options)

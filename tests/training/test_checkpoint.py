@@ -100,8 +100,8 @@ def test_a_crash_while_writing_leaves_the_state_before(
             checkpoint.write({"other": torch.ones(1)}, {"epochs_done": 99})
     assert_holds(checkpoint, TENSORS)
 
-    def half(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-        Path(path).write_bytes(b"half a file")
+    def half(_: dict[str, Tensor], path: Path, **__: object) -> None:
+        path.write_bytes(b"half a file")
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patched:

@@ -12,8 +12,9 @@ from sparseshift.training.config import TrainingConfig
     "name", ["steps", "batch_size", "patience", "n_evaluations", "max_epochs"]
 )
 def test_sizes_must_be_positive(name: str) -> None:
+    sizes: dict[str, Any] = {name: 0}
     with pytest.raises(OptionError, match=f"{name}=0 must be at least 1"):
-        TrainingConfig(**{name: 0})
+        TrainingConfig(**sizes)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_mean_and_spread_of_new_rows_are_a_posterior(preset: str, make: Make) ->
     cells, model, n_known = make(preset, n_cells=30, n_layers=1)
     with torch.no_grad():
         model.decoder.scores.weight.zero_()
-        model.encoder.hidden.layers[0].weight[:, 6:] = 0.0  # type: ignore[operator, index, union-attr]
+        model.encoder.hidden.layers[0].weight[:, 6:] = 0.0  # type: ignore[operator]
     adapted = adapted_by_gradient(model, cells, n_known, seed=0, steps=600)
     assert isinstance(adapted.prior, ShiftPrior)
     assert isinstance(adapted.prior.effects, NormalEffect)
@@ -189,7 +189,7 @@ def test_nothing_new_gives_the_same_model(preset: str, make: Make) -> None:
 @pytest.mark.parametrize("preset", ["sams_vae", "conditional_vae", "paper.svae_plus"])
 def test_same_seed_same_rows(preset: str, make: Make) -> None:
     cells, model, n_known = make(preset)
-    rows = []
+    rows: list[Tensor] = []
     for seed in (3, 3, 4):
         torch.manual_seed(len(rows))  # what torch's own generator holds must not matter
         adapted = adapted_by_gradient(

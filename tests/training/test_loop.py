@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,23 +13,31 @@ from torch import Tensor
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.errors import TrainingError
-from sparseshift.models.presets import PRESETS, build_model, build_options, get_preset
-from sparseshift.models.vae import PerturbationVAE
+from sparseshift.models.build import build_model
+from sparseshift.models.vae import Noise, PerturbationVAE
+from sparseshift.presets import PRESETS, build_options
 from sparseshift.probability.bounds import ElboTerms
 from sparseshift.probability.negative_binomial import log_factorials
+from sparseshift.training.checkpoint import Checkpoint
 from sparseshift.training.config import TrainingConfig
-from sparseshift.training.history import History, Record
-from sparseshift.training.loop import BestWeights, Schedule, fit
+from sparseshift.training.history import History
+from sparseshift.training.loop import fit
+from sparseshift.training.schedule import Schedule
 
 LABELS = ("control", "A", "B", "A+B")
 MakeCells = Callable[..., Cells]
 
 
+def design_of(preset: str, **options: object) -> Design:
+    """The design that a preset makes of the labels."""
+    chosen = build_options(preset, options)
+    anchor = "control" if chosen.anchor_control else None
+    return Design.of_labels(LABELS, anchor, additive=chosen.additive)
+
+
 def screen(make_cells: MakeCells, n_cells: int, preset: str = "svae_plus", seed: int = 0) -> Cells:
     """Cells in single precision, as in training."""
-    additive = get_preset(preset).additive
-    design = Design.of_labels(LABELS, "control", additive=additive)
-    cells = make_cells(design, LABELS, n_cells=n_cells, n_genes=8, seed=seed)
+    cells = make_cells(design_of(preset), LABELS, n_cells=n_cells, n_genes=8, seed=seed)
     # a gene that tells A from the others, so that there is something to learn
     counts = cells.counts.clone()
     counts[:, 1] += 30.0 * (cells.label % 2)
@@ -37,11 +46,9 @@ def screen(make_cells: MakeCells, n_cells: int, preset: str = "svae_plus", seed:
 
 def model_of(preset: str = "svae_plus", seed: int = 0, **options: object) -> PerturbationVAE:
     """An untrained model for these cells."""
-    design = Design.of_labels(LABELS, "control", additive=get_preset(preset).additive)
     return build_model(
-        preset,
         build_options(preset, {"n_hidden": 16, **options}),
-        design,
+        design_of(preset, **options),
         n_genes=8,
         n_batches=1,
         n_latents=2,
@@ -69,10 +76,8 @@ def test_loss_falls(preset: str, make_cells: MakeCells) -> None:
     assert history.records[-1].train_negative_elbo < first.train_negative_elbo - 0.5
     untrained = fit(model_of(preset), train, validation, barely, seed=0).records[0]
     assert best.validation_negative_elbo < untrained.validation_negative_elbo - 0.5
-    assert best.validation_negative_elbo_macro == min(
-        record.validation_negative_elbo_macro
-        for record in history.records
-        if record.kl_weight == 1
+    assert best.validation_objective == min(
+        record.validation_objective for record in history.records if record.kl_weight == 1
     )
 
 
@@ -93,10 +98,10 @@ def test_records(make_cells: MakeCells) -> None:
     # the last record is that of the weights, so that it can be computed again
     assert history.best == 2
     last = history.records[-1]
-    noise = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    noise = model.draw_noise(validation, torch.Generator().manual_seed(0))
     with torch.no_grad():
         terms = model.elbo_terms(validation, noise)
-        penalty = model.prior.penalty() / 90
+        penalty = model.prior.cost(90) / 90
         value = terms.kl_latent - terms.reconstruction + log_factorials(validation.counts)
     assert last.penalty == pytest.approx(penalty.item())
     by_label = [value[validation.label == code].mean().item() for code in range(4)]
@@ -164,10 +169,10 @@ def watch_batches(model: PerturbationVAE, monkeypatch: pytest.MonkeyPatch) -> li
     seen: list[list[float]] = []
     elbo_terms = model.elbo_terms
 
-    def watched(cells: Cells, noise: Tensor) -> ElboTerms:
+    def watched(cells: Cells, noise: Noise, n: int = 1) -> ElboTerms:
         if model.training:
             seen.append(cells.counts[:, 2].tolist())
-        return elbo_terms(cells, noise)
+        return elbo_terms(cells, noise, n)
 
     monkeypatch.setattr(model, "elbo_terms", watched)
     return seen
@@ -240,10 +245,10 @@ def test_train_and_validation_negative_elbos_compare(make_cells: MakeCells) -> N
 @pytest.mark.parametrize(
     ("term", "weight", "value"),
     [
-        ("reconstruction", "log_inverse_dispersion", math.nan),
-        ("reconstruction", "decoder.log_scale.bias", math.inf),
+        ("reconstruction", "likelihood.log_inverse_dispersion", math.nan),
+        ("reconstruction", "decoder.scores.bias", math.inf),
         ("kl_global", "prior.mask.logit", math.inf),
-        ("kl_latent", "prior.effect_table", math.nan),
+        ("kl_latent", "prior.effects.table", math.nan),
     ],
 )
 def test_not_finite_stops_with_the_term_and_the_epoch(
@@ -252,7 +257,7 @@ def test_not_finite_stops_with_the_term_and_the_epoch(
     model = model_of()
     with torch.no_grad():
         model.get_parameter(weight).view(-1)[0] = value
-    with pytest.raises(TrainingError, match=rf"stopped in epoch 1: the term {term}"):
+    with pytest.raises(TrainingError, match=rf"stopped in epoch 1 \(seed 0\): the term {term}"):
         fit(model, screen(make_cells, 30), None, TrainingConfig(max_epochs=2), seed=0)
 
 
@@ -264,9 +269,9 @@ def test_not_finite_names_the_cells_and_a_later_epoch_and_keeps_good_weights(
     model = model_of()
     elbo_terms, steps = model.elbo_terms, 0
 
-    def broken(batch: Cells, noise: Tensor) -> ElboTerms:
+    def broken(batch: Cells, noise: Noise, n: int = 1) -> ElboTerms:
         nonlocal steps
-        terms = elbo_terms(batch, noise)
+        terms = elbo_terms(batch, noise, n)
         steps += model.training
         if steps < 3:
             return terms
@@ -277,7 +282,7 @@ def test_not_finite_names_the_cells_and_a_later_epoch_and_keeps_good_weights(
     with pytest.raises(TrainingError) as error:
         fit(model, cells, cells, TrainingConfig(max_epochs=9), seed=0)
     text = str(error.value)
-    assert "epoch 3: the term kl_latent of training cells" in text
+    assert "epoch 3 (seed 0): the term kl_latent of training cells" in text
     named = text[text.index("[") + 1 : text.index("]")].split(",")
     assert sorted(map(int, named)) == [4, 17]
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
@@ -302,7 +307,8 @@ def test_a_step_goes_down_the_mean_negative_elbo(kl_warmup: float, make_cells: M
     fit(model, cells, None, config, seed=4)
     generator = torch.Generator().manual_seed(4)
     order = torch.randperm(30, generator=generator)
-    terms = start.elbo_terms(cells.take(order), torch.randn(30, 2, generator=generator))
+    batch = cells.take(order)
+    terms = start.elbo_terms(batch, start.draw_noise(batch, generator), 30)
     weight = Schedule(config, 1).kl_weight(0)
     assert (weight == 1.0) == (kl_warmup == 0.0)
     kl = terms.kl_latent.mean() + terms.kl_global / 30
@@ -334,3 +340,95 @@ def test_mask_logits_have_a_rate_of_their_own(make_cells: MakeCells) -> None:
         fit(model, cells, None, TrainingConfig(max_epochs=1, logit_rate=logit_rate), seed=0)
         moved.append((model.get_parameter("prior.mask.logit").detach() - start).abs().mean())
     assert (moved[1] / moved[0]).item() == pytest.approx(10.0, rel=1e-3)
+
+
+def gradients_of_one_step(
+    make_cells: MakeCells, preset: str, options: dict[str, Any], **training: Any
+) -> dict[str, Tensor]:
+    """Of the loss of one step without warm-up and without clipping."""
+    cells = screen(make_cells, 30, preset)
+    model = model_of(preset, **options)
+    settings = {"max_epochs": 1, "kl_warmup": 0.0, "gradient_clip": None, **training}
+    fit(model, cells, None, TrainingConfig(**settings), seed=4)
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("preset", ["beta_vae", "svae_plus", "sams_vae", "paper.svae"])
+def test_beta_weighs_the_kl_terms_alone(preset: str, make_cells: MakeCells) -> None:
+    zero, one, four = (
+        gradients_of_one_step(make_cells, preset, {"beta": beta, "dropout": 0.0})
+        for beta in (1e-9, 1.0, 4.0)
+    )
+    for name in one:
+        # what beta adds is four times what 1 adds: the gradient of the KL terms
+        added = one[name] - zero[name]
+        scale = max(1.0, zero[name].abs().max().item())
+        torch.testing.assert_close(
+            four[name] - zero[name], 4.0 * added, atol=1e-5 * scale, rtol=1e-3
+        )
+    # which do not reach what only the likelihood has
+    for name in ("likelihood.log_inverse_dispersion", "decoder.scores.bias"):
+        torch.testing.assert_close(four[name], zero[name], atol=1e-6, rtol=1e-5)
+    assert (four["encoder.mean.weight"] - zero["encoder.mean.weight"]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("preset", ["vae", "svae_plus", "paper.svae_plus"])
+def test_a_loss_for_the_screen_is_that_of_a_cell_times_the_cells(
+    preset: str, make_cells: MakeCells
+) -> None:
+    cell, whole = (
+        gradients_of_one_step(make_cells, preset, {"dropout": 0.0}, objective_scale=scale)
+        for scale in ("cell", "screen")
+    )
+    for name, gradient in cell.items():
+        scale = max(1.0, gradient.abs().max().item())
+        torch.testing.assert_close(whole[name], 30 * gradient, atol=1e-3 * scale, rtol=1e-4)
+
+
+@pytest.mark.parametrize("preset", ["svae_plus", "sams_vae", "paper.svae"])
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_fit_that_was_interrupted_goes_on_with_the_same_numbers(
+    preset: str, validated: bool, make_cells: MakeCells, tmp_path: Path
+) -> None:
+    train = screen(make_cells, 60, preset)
+    validation = screen(make_cells, 20, preset, seed=1) if validated else None
+    config = TrainingConfig(max_epochs=6, batch_size=16, n_evaluations=3, kl_warmup=0.3)
+    whole = model_of(preset)
+    history = fit(whole, train, validation, config, seed=5)
+    checkpoint = Checkpoint(tmp_path / "phase_0.safetensors", interval=0.0)
+    for n_calls in (9, 3, 100):
+        torch.manual_seed(n_calls)
+        model = model_of(preset)
+        left = n_calls
+        draw = model.draw_noise
+
+        def stop(cells: Cells, generator: torch.Generator | None = None) -> Noise:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+            return draw(cells, generator)  # noqa: B023 called before the next round
+
+        model.draw_noise = stop  # type: ignore[method-assign]
+        with suppress(KeyboardInterrupt):
+            resumed = fit(model, train, validation, config, seed=5, checkpoint=checkpoint)
+    assert equal(weights(model), weights(whole))
+    assert repr(resumed) == repr(history)  # NaN is not equal to itself
+    # what is finished is not done again
+    again = model_of(preset, seed=9)
+    assert repr(fit(again, train, validation, config, 5, checkpoint)) == repr(history)
+    assert equal(weights(again), weights(whole))
+
+
+def test_an_unreadable_checkpoint_means_a_fit_from_the_start(
+    make_cells: MakeCells, tmp_path: Path
+) -> None:
+    cells, config = screen(make_cells, 40), TrainingConfig(max_epochs=2)
+    plain, other = model_of(), model_of()
+    history = fit(plain, cells, cells, config, seed=0)
+    checkpoint = Checkpoint(tmp_path / "phase_0.safetensors")
+    checkpoint.path.write_bytes(b"not a state")
+    assert fit(other, cells, cells, config, 0, checkpoint) == history
+    assert equal(weights(plain), weights(other))

@@ -5,12 +5,15 @@ from torch import Tensor
 
 from sparseshift.data.cells import CellSource
 from sparseshift.errors import OptionError
-from sparseshift.models.vae import PerturbationVAE
+from sparseshift.models.vae import PerturbationVAE, decoded_at_once
 from sparseshift.probability.bounds import iwelbo
+from sparseshift.training.memory import undisturbed
 
-_ELEMENTS = 8_000_000  # floats of decoder output held at once: 32 MB
+_ROWS = 20_000  # particles of cells whose latents are held at once: a few MB
+_PARTICLES_DECODED = 32  # of a cell at once, at least: the cell's own terms cost as much as a few
 
 
+@undisturbed()
 @torch.no_grad()
 def cell_iwelbo(
     model: PerturbationVAE, cells: CellSource, n_particles: int, seed: int, *, graph: str = "soft"
@@ -26,10 +29,11 @@ def cell_iwelbo(
         return cells.design.new_zeros(0)
     generator = torch.Generator(device=cells.device).manual_seed(seed)
     n_genes = cells.n_genes
-    cells_at_once = max(1, min(cells.n_cells, _ELEMENTS // (n_genes * min(n_particles, 100))))
+    share = decoded_at_once(cells.device) // (n_genes * min(n_particles, _PARTICLES_DECODED))
+    cells_at_once = max(1, min(cells.n_cells, share, _ROWS))
     bounds = cells.design.new_empty(cells.n_cells)  # results in a list would fragment memory
     for place, batch in zip(bounds.split(cells_at_once), cells.chunks(cells_at_once), strict=True):
-        at_once = max(1, _ELEMENTS // (n_genes * batch.n_cells))
+        at_once = max(1, _ROWS // batch.n_cells)
         chunks = [
             model.log_weights(batch, min(at_once, n_particles - done), generator, graph=graph)
             for done in range(0, n_particles, at_once)

@@ -11,8 +11,14 @@ from torch import Tensor
 
 from sparseshift.data.cells import CellSource
 from sparseshift.models.least_squares import additive_effects, label_means
-from sparseshift.models.priors import LatentPrior, StandardNormalPrior
+from sparseshift.models.priors import LatentPrior, ShiftPrior, StandardNormalPrior
 from sparseshift.models.vae import PerturbationVAE
+
+
+def has_closed_form(model: PerturbationVAE) -> bool:
+    """Whether `adapted_prior` is the optimum: the encoder sees cells alone, effects are points."""
+    normal = isinstance(model.prior, ShiftPrior) and model.prior.effects.variance() is not None
+    return model.posterior_kind == "cells" and not normal
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparseshift.probability import gaussian, negative_binomial, poisson
+from sparseshift.probability.count_term import CountPlan, plan_counts
 
 TARGET_TOTAL = 1e4  # of log-normalised data, as is usual in the field
 
@@ -22,6 +23,13 @@ class Likelihood(nn.Module):
 
     Densities of different data (counts, log-normalised values) cannot be compared.
     """
+
+    def expect(self, peak: Tensor | None) -> None:
+        """Promises that counts stay below a peak for each gene, so that no batch is searched.
+
+        Args:
+            peak: largest count, (genes,); None: no promise.
+        """
 
     def log_prob(self, counts: Tensor, scores: Tensor) -> Tensor:
         """Log probability without what depends on the data alone, in nats, (..., cells).
@@ -59,10 +67,17 @@ class NegativeBinomial(Likelihood):
     def __init__(self, n_genes: int) -> None:
         super().__init__()
         self.log_inverse_dispersion = nn.Parameter(torch.zeros(n_genes))
+        self.plan: CountPlan | None = None
+
+    def expect(self, peak: Tensor | None) -> None:
+        """Plans where the count term is looked up."""
+        self.plan = None if peak is None else plan_counts(peak.unsqueeze(0))
 
     def log_prob(self, counts: Tensor, scores: Tensor) -> Tensor:
         """Without -log(x!), nats."""
-        return negative_binomial.softmax_log_prob(counts, scores, self.log_inverse_dispersion)
+        return negative_binomial.softmax_log_prob(
+            counts, scores, self.log_inverse_dispersion, self.plan
+        )
 
     def constant(self, counts: Tensor) -> Tensor:
         """-log(x!) summed over genes, nats, (cells,)."""
@@ -126,14 +141,14 @@ class Gaussian(Likelihood):
         return values.clamp(min=0.0).expm1() * (totals / TARGET_TOTAL)
 
 
-LIKELIHOODS = ("nb", "poisson", "gaussian")
+_MAKERS: dict[str, Callable[[int], Likelihood]] = {
+    "nb": NegativeBinomial,
+    "poisson": lambda _: Poisson(),
+    "gaussian": Gaussian,
+}
+LIKELIHOODS = tuple(_MAKERS)
 
 
 def likelihood(name: str, n_genes: int) -> Likelihood:
     """The likelihood of this name, with fresh parameters."""
-    made: dict[str, Callable[[], Likelihood]] = {
-        "nb": lambda: NegativeBinomial(n_genes),
-        "poisson": Poisson,
-        "gaussian": lambda: Gaussian(n_genes),
-    }
-    return made[name]()
+    return _MAKERS[name](n_genes)

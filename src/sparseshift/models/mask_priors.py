@@ -12,6 +12,7 @@
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,16 +26,6 @@ from sparseshift.models.warm_start.inclusion import (
 from sparseshift.probability import bernoulli
 
 FREE = 4.5  # nats: the evidence of three standard errors, asked for where an edge costs nothing
-
-MASK_PRIORS = (
-    "none",
-    "l1",
-    "l1_mean_loss",
-    "beta_map",
-    "bernoulli_kl",
-    "beta_bernoulli",
-    "edge_budget",
-)
 
 
 class MaskPrior(nn.Module):
@@ -216,15 +207,32 @@ class EdgeBudget(MaskPrior):
         return chosen.view_as(effects)
 
 
+class Strengths(NamedTuple):
+    """What the options say of the cost of a mask; see `models.options.Options`.
+
+    Attributes:
+        alpha: strength of most priors.
+        inclusion: p0 of bernoulli_kl.
+        budget: edges allowed by edge_budget.
+    """
+
+    alpha: float
+    inclusion: float
+    budget: float
+
+
+_MAKERS: dict[str, Callable[[Strengths], MaskPrior]] = {
+    "none": lambda _: NoPrior(),
+    "l1": lambda s: L1(s.alpha),
+    "l1_mean_loss": lambda s: MeanLossL1(s.alpha),
+    "beta_map": lambda s: BetaMap(s.alpha),
+    "bernoulli_kl": lambda s: BernoulliKL(s.inclusion),
+    "beta_bernoulli": lambda s: BetaBernoulli(s.alpha),
+    "edge_budget": lambda s: EdgeBudget(s.budget),
+}
+MASK_PRIORS = tuple(_MAKERS)
+
+
 def mask_prior(name: str, alpha: float, inclusion: float, budget: float) -> MaskPrior:
-    """The prior of this name; see the table of this file for what it takes."""
-    made: dict[str, Callable[[], MaskPrior]] = {
-        "none": NoPrior,
-        "l1": lambda: L1(alpha),
-        "l1_mean_loss": lambda: MeanLossL1(alpha),
-        "beta_map": lambda: BetaMap(alpha),
-        "bernoulli_kl": lambda: BernoulliKL(inclusion),
-        "beta_bernoulli": lambda: BetaBernoulli(alpha),
-        "edge_budget": lambda: EdgeBudget(budget),
-    }
-    return made[name]()
+    """The prior of this name."""
+    return _MAKERS[name](Strengths(alpha, inclusion, budget))

@@ -88,6 +88,10 @@ class Options:
                 )
         if not isinstance(self.anchor_control, bool):
             raise OptionError(f"anchor_control={self.anchor_control!r} must be true or false.")
+        self._require_numbers()
+        self._require_parts_that_fit()
+
+    def _require_numbers(self) -> None:
         _require_number("dropout", self.dropout, 0.0, below=1.0)
         for name in ("effect_scale", "temperature", "beta"):
             _require_number(name, getattr(self, name), 0.0, open_end=True)

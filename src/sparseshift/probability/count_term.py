@@ -8,6 +8,7 @@ of small counts read both from a table of running sums, exact and free of cancel
 others take Stirling's series, shifted so that it holds for small t too.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -63,7 +64,7 @@ def plan_counts(counts: Tensor) -> CountPlan:
 
 
 def count_sums(counts: Tensor, t: Tensor, plan: CountPlan) -> CountSums:
-    """F summed over genes.
+    """The count term summed over genes.
 
     Args:
         counts: (cells, genes).
@@ -128,35 +129,47 @@ class _Stirling(NamedTuple):
 
 _SERIES = {
     # fitted at Chebyshev nodes of 1 / w^2: errors below 8e-8 and 3e-7 for w >= 2
-    torch.float32: _Stirling(2, (0.08333315111, -0.0027639879, 0.00063040376), (0.0833321922, -0.0082459851, 0.0029067994)),
+    torch.float32: _Stirling(
+        2,
+        (0.08333315111, -0.0027639879, 0.00063040376),
+        (0.0833321922, -0.0082459851, 0.0029067994),
+    ),
     # Bernoulli numbers B_2k / (2k (2k - 1)) and B_2k / 2k: errors below 1e-15 for w >= 12
     torch.float64: _Stirling(
         12,
         (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360),
         (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760),
     ),
-}  # fmt: skip
+}
+
+
+@lru_cache
+def _constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number as a tensor: torch converts a Python number anew in every operation."""
+    return torch.tensor(value, dtype=dtype, device=device)
 
 
 def _from_series(counts: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     # log G(y) = log G(y + s) - log y - ... - log(y + s - 1), and the series at w = y + s; the
     # terms of t alone are what a last row, of zeros, comes to
     shift, value_terms, slope_terms = _SERIES[counts.dtype]
+    one = _constant(1.0, counts.dtype, counts.device)
     counts = F.pad(counts, (0, 0, 0, 1))
-    start = t + shift
-    log_ratio = (counts / start).log1p_()
-    w = counts + start
+    shifted = [torch.add(t, one, alpha=i) for i in range(shift + 1)]  # t, t + 1, ..., t + s
+    log_ratio = (counts / shifted[-1]).log1p_()
+    w = counts + shifted[-1]
     inverse = w.reciprocal()
     square = inverse.square()
-    value = _polynomial(square, value_terms).mul_(inverse)
-    value.addcmul_(w.sub_(0.5), log_ratio).addcmul_(counts, (start / t).log_().sub_(1.0))
-    slope = _polynomial(square, slope_terms).mul_(square).add_(inverse, alpha=0.5)
-    slope = torch.sub(log_ratio, slope, out=slope).mul_(t)
+    value = torch.addcmul(_polynomial(square, value_terms) * inverse, w, log_ratio)
+    value = torch.add(value, log_ratio, alpha=-0.5)
+    value = torch.addcmul(value, counts, (shifted[-1] / t).log_().sub_(one))
+    slope = torch.addcmul(log_ratio, _polynomial(square, slope_terms), square, value=-1.0)
+    slope = torch.add(slope, inverse, alpha=-0.5).mul_(t)
     product = None
-    for i in range(shift):
-        inverse = (t + i).reciprocal_()
-        factor = (counts * inverse).add_(1.0)  # (y + i) / (t + i)
-        slope.addcdiv_(t * inverse, factor, value=-1.0)
+    for start in shifted[:-1]:
+        inverse = start.reciprocal()
+        factor = torch.addcmul(one, counts, inverse)  # (y + i) / (t + i)
+        slope = torch.addcdiv(slope, t * inverse, factor, value=-1.0)
         product = factor if product is None else product.mul_(factor)
     if product is not None:
         value.sub_(product.log_())
@@ -165,7 +178,8 @@ def _from_series(counts: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
-    total = x * coefficients[-1]
-    for constant in coefficients[-2:0:-1]:
-        total = total.add_(constant).mul_(x)
-    return total.add_(coefficients[0])
+    *lower, last, highest = (_constant(c, x.dtype, x.device) for c in coefficients)
+    total = torch.addcmul(last, x, highest)
+    for constant in reversed(lower):
+        total = torch.addcmul(constant, total, x)
+    return total

@@ -22,6 +22,7 @@ from sparseshift.probability.count_term import (
     plan_counts,
     slope_by_gene,
 )
+from sparseshift.probability.softmax import log_normaliser
 
 _LARGEST_LOG = 60.0  # e^60, e^-60 and their products with counts stay inside float32
 
@@ -46,7 +47,8 @@ def softmax_log_prob(
         (..., cells).
     """
     plan = plan_counts(counts) if plan is None else plan
-    if torch.is_grad_enabled() and (scores.requires_grad or log_inverse_dispersion.requires_grad):
+    # not whether they require a gradient: inside `torch.vmap` tensors do not say so
+    if torch.is_grad_enabled():
         counts = counts.expand(scores.shape).flatten(0, -2)
         flat = scores.flatten(0, -2)
         parts = _SoftmaxLogProb.apply(counts, flat, log_inverse_dispersion, plan)  # type: ignore[no-untyped-call]
@@ -73,17 +75,12 @@ def _inverse_dispersion(log_inverse_dispersion: Tensor) -> Tensor:
     return log_inverse_dispersion.clamp(-_LARGEST_LOG, _LARGEST_LOG).exp()
 
 
-def _log_normaliser(scores: Tensor, proportion: Tensor) -> Tensor:
-    # log sum exp of the scores, from the largest proportion, which is at least 1 / genes
-    return scores.amax(-1) - proportion.amax(-1).log()
-
-
 @torch.no_grad()
 def _rate(counts: Tensor, scores: Tensor, log_inverse_dispersion: Tensor) -> Tensor:
     t = _inverse_dispersion(log_inverse_dispersion)
     total = counts.sum(-1)
     ratio = scores.softmax(-1)  # becomes m / t, then its log1p, in place
-    log_scale = torch.xlogy(total, total) - total * _log_normaliser(scores, ratio)
+    log_scale = torch.xlogy(total, total) - total * log_normaliser(scores, ratio)
     ratio.mul_(total.unsqueeze(-1) / t).log1p_()
     return log_scale + (scores - ratio).mul_(counts).sum(-1) - ratio @ t
 
@@ -104,13 +101,13 @@ class _SoftmaxLogProb(torch.autograd.Function):
         t = _inverse_dispersion(log_inverse_dispersion)
         total = counts.sum(-1)
         proportion = scores.softmax(-1)
-        log_normaliser = _log_normaliser(scores, proportion)
+        log_norm = log_normaliser(scores, proportion)
         mean = proportion * total.unsqueeze(-1)
         ratio = mean * t.reciprocal()
         log1p = ratio.log1p()
         sums = count_sums(counts, t, plan)
         value = (scores - log1p).mul_(counts).sum(-1)
-        value = value - log1p @ t + torch.xlogy(total, total) - total * log_normaliser + sums.value
+        value = value - log1p @ t + torch.xlogy(total, total) - total * log_norm + sums.value
         # d log p / d log m; as (x + t) m / (m + t) - x its digits would cancel for large t
         by_mean = (counts - mean).div_(ratio.add_(1.0))
         by_score = torch.addcmul(by_mean, proportion, by_mean.sum(-1, keepdim=True), value=-1.0)

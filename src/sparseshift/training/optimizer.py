@@ -19,6 +19,58 @@ class ParameterGroup(NamedTuple):
     learning_rate: float
 
 
+class Moments(NamedTuple):
+    """What Adam remembers of a tensor: running means of gradient and square, and steps done."""
+
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+    step: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor) -> "Moments":
+        """Before the first step."""
+        zeros = torch.zeros_like(values.detach())
+        return cls(zeros, zeros.clone(), torch.zeros((), device=values.device))
+
+    def descend(
+        self,
+        values: Tensor,
+        gradient: Tensor,
+        *,
+        rate: float,
+        eps: float,
+        weight_decay: float,
+        divide_by: Tensor | None = None,
+    ) -> None:
+        """One step of Adam (Kingma & Ba 2015, its moments at .9 and .999), in place.
+
+        Args:
+            values: what is optimised.
+            gradient: of the same shape.
+            rate: the learning rate.
+            eps: added to the root of the second moment.
+            weight_decay: added to the gradient, as a multiple of the values.
+            divide_by: what the gradient is divided by within the step, scalar.
+        """
+        self.step.add_(1.0)
+        torch._fused_adam_(
+            [values],
+            [gradient],
+            [self.exp_avg],
+            [self.exp_avg_sq],
+            [],
+            [self.step],
+            lr=rate,
+            beta1=0.9,
+            beta2=0.999,
+            weight_decay=weight_decay,
+            eps=eps,
+            amsgrad=False,
+            maximize=False,
+            grad_scale=divide_by,
+        )
+
+
 class FlatAdam:
     """Adam (Kingma & Ba 2015) with clipping of the gradient's norm.
 
@@ -47,7 +99,7 @@ class FlatAdam:
         self.gradient_clip = math.inf if gradient_clip is None else gradient_clip
         self.eps = eps
         self.weight_decay = weight_decay
-        self.moments = [_Moments.of(vector) for vector in self.flat]
+        self.moments = [Moments.of(vector) for vector in self.flat]
 
     def step(self, loss: Tensor, rate: float) -> None:
         """One step down the gradient of `loss`, with all learning rates scaled by `rate`."""
@@ -71,22 +123,13 @@ class FlatAdam:
         for vector, gradient, moments, largest in zip(
             self.flat, gradients, self.moments, self.rates, strict=True
         ):
-            moments.step.add_(1.0)
-            torch._fused_adam_(
-                [vector],
-                [gradient],
-                [moments.exp_avg],
-                [moments.exp_avg_sq],
-                [],
-                [moments.step],
-                lr=largest * rate,
-                beta1=0.9,
-                beta2=0.999,
-                weight_decay=self.weight_decay,
+            moments.descend(
+                vector,
+                gradient,
+                rate=largest * rate,
                 eps=self.eps,
-                amsgrad=False,
-                maximize=False,
-                grad_scale=excess,
+                weight_decay=self.weight_decay,
+                divide_by=excess,
             )
 
     def state(self) -> dict[str, Tensor]:
@@ -101,19 +144,6 @@ class FlatAdam:
         """Takes over what `state` gave."""
         for name, value in self.state().items():
             value.copy_(state[name])
-
-
-class _Moments(NamedTuple):
-    """What Adam remembers of one vector: running means of gradient and square, and steps done."""
-
-    exp_avg: Tensor
-    exp_avg_sq: Tensor
-    step: Tensor
-
-    @classmethod
-    def of(cls, vector: Tensor) -> "_Moments":
-        zeros = torch.zeros_like(vector.data)
-        return cls(zeros, zeros.clone(), torch.zeros((), device=vector.device))
 
 
 def _gradient(vector: Tensor) -> Tensor:

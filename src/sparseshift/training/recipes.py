@@ -1,6 +1,7 @@
 """How a fit is put together of phases: at once, rotate then refine, or as the public code does."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,86 +16,111 @@ from sparseshift.training.config import TrainingConfig
 from sparseshift.training.finished import read_finished, write_finished
 from sparseshift.training.history import History
 from sparseshift.training.loop import fit
+from sparseshift.training.many_seeds import fit_together
 from sparseshift.training.rotation_start import start_from_rotation
-from sparseshift.training.threads import one_thread
+from sparseshift.training.run import Run
 
 logger = logging.getLogger(__name__)
 
 RECIPES = ("plain", "rotation", "rotation_only", "paper")
 
 
-class Job(NamedTuple):
-    """What every phase of a fit shares.
+class Member(NamedTuple):
+    """One of the models that are fitted together; most often the only one.
 
     Attributes:
-        train: training cells.
-        validation: cells that choose the best weights; None: none.
-        config: the settings of the whole.
-        seed: of all draws.
-        directory: where checkpoints are kept; None: nowhere.
+        model: fresh; changed in place.
+        train: its training cells.
+        validation: cells that choose its best weights; None: none.
+        seed: of all its draws.
     """
 
+    model: PerturbationVAE
     train: CellSource
     validation: CellSource | None
-    config: TrainingConfig
     seed: int
-    directory: Path | None
-
-    def phase(self, model: PerturbationVAE, number: int, config: TrainingConfig) -> History:
-        """One call of the training loop."""
-        checkpoint = None
-        if self.directory is not None:
-            checkpoint = Checkpoint(self.directory / f"phase_{number}.safetensors")
-        return fit(model, self.train, self.validation, config, self.seed, checkpoint)
 
 
-@one_thread()
-def follow(recipe: str, model: PerturbationVAE, job: Job) -> History:
-    """Trains a model by a recipe; every phase goes on from its own checkpoint.
-
-    A fit that was finished before is not trained again: its weights and records are read.
+def follow(
+    recipe: str, members: Sequence[Member], config: TrainingConfig, directory: Path | None = None
+) -> list[History]:
+    """Trains models by a recipe.
 
     Args:
         recipe: "plain"; "rotation": a plain VAE, its rotation, then the model itself from there;
             "rotation_only": without the last; "paper": once, then again with its graph frozen.
-        model: fresh; changed in place.
-        job: data and settings.
+        members: one model, or several of the same shape that are trained as one (`many_seeds`).
+        config: the settings of the whole.
+        directory: where the state of a single fit is kept, so that it goes on from there, and one
+            that was finished is not repeated; None: nowhere.
     """
-    if job.directory is None:
-        return _train(recipe, model, job)
-    kept = read_finished(job.directory)
+    if directory is None:
+        return _train(recipe, members, config, None)
+    (member,) = members
+    kept = read_finished(directory)
     if kept is None:
-        history = _train(recipe, model, job)
-        write_finished(job.directory, model.state_dict(), history)
-        return history
+        (history,) = _train(recipe, members, config, directory)
+        write_finished(directory, member.model.state_dict(), history)
+        return [history]
     if recipe == "paper":
-        _freeze_graph(model)
-    model.load_state_dict(kept.weights)
-    return kept.history
+        freeze_graph(member.model)
+    member.model.load_state_dict(kept.weights)
+    return [kept.history]
 
 
-def _train(recipe: str, model: PerturbationVAE, job: Job) -> History:
+def _train(
+    recipe: str, members: Sequence[Member], config: TrainingConfig, directory: Path | None
+) -> list[History]:
     if recipe in ("rotation", "rotation_only"):
-        return _rotation(model, job, refine=recipe == "rotation")
-    history = job.phase(model, 0, job.config)
+        return _rotation(members, config, directory, refine=recipe == "rotation")
+    histories = _phase(members, 0, config, directory)
     if recipe == "paper":
-        _freeze_graph(model)
-        history = history.then(job.phase(model, 1, job.config))
-    return history
+        for member in members:
+            freeze_graph(member.model)
+        histories = _then(histories, _phase(members, 1, config, directory))
+    return histories
 
 
-def _rotation(model: PerturbationVAE, job: Job, *, refine: bool) -> History:
-    config, share = job.config, job.config.warm_start_share if refine else 1.0
-    plain = with_new_rows(model, StandardNormalPrior(*model.prior.effect().shape))
+def _rotation(
+    members: Sequence[Member], config: TrainingConfig, directory: Path | None, *, refine: bool
+) -> list[History]:
+    share = config.warm_start_share if refine else 1.0
+    plain = [
+        member._replace(model=with_new_rows(member.model, _no_shift(member.model)))
+        for member in members
+    ]
     # a slow ramp that ends low: with a fast one, latents collapse and are lost
     ramp = replace(config.part(share), kl_warmup=1.0, kl_weight=config.warm_start_kl_weight)
-    history = job.phase(plain, 0, ramp)
-    start_from_rotation(model, job.train, job.seed)
+    histories = _phase(plain, 0, ramp, directory)
+    for member in members:
+        start_from_rotation(member.model, member.train, member.seed)
     if not refine:
-        return history
-    return history.then(job.phase(model, 1, replace(config.part(1.0 - share), kl_warmup=0.0)))
+        return histories
+    rest = replace(config.part(1.0 - share), kl_warmup=0.0)
+    return _then(histories, _phase(members, 1, rest, directory))
 
 
-def _freeze_graph(model: PerturbationVAE) -> None:
+def _phase(
+    members: Sequence[Member], number: int, config: TrainingConfig, directory: Path | None
+) -> list[History]:
+    if len(members) > 1:
+        return fit_together([Run(m.model, m.train, m.validation, config, m.seed) for m in members])
+    (member,) = members
+    checkpoint = None
+    if directory is not None:
+        checkpoint = Checkpoint(directory / f"phase_{number}.safetensors")
+    return [fit(member.model, member.train, member.validation, config, member.seed, checkpoint)]
+
+
+def _then(first: Sequence[History], second: Sequence[History]) -> list[History]:
+    return [history.then(later) for history, later in zip(first, second, strict=True)]
+
+
+def _no_shift(model: PerturbationVAE) -> StandardNormalPrior:
+    return StandardNormalPrior(*model.prior.effect().shape)
+
+
+def freeze_graph(model: PerturbationVAE) -> None:
+    """Fixes which edges there are, at no further cost, where masks were learnt."""
     if isinstance(model.prior, ShiftPrior) and isinstance(model.prior.mask, BernoulliMask):
         model.prior.mask.freeze()

@@ -11,10 +11,10 @@ from sparseshift.models.priors import ShiftPrior
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.models.warm_start.absorption import absorb
 from sparseshift.models.warm_start.start import RotatedStart, rotated_start
+from sparseshift.training.validation import chunk_size
 
 logger = logging.getLogger(__name__)
 
-_CELLS = 2048
 _TRUSTED = 0.5  # share of starts that must agree
 _LOGIT = 2.0  # sigmoid(2) = .88: sure enough to be seen, not so sure as to be slow to change
 
@@ -31,7 +31,8 @@ def start_from_rotation(model: PerturbationVAE, train: CellSource, seed: int) ->
     model.eval()
     mean = train.design.new_empty(train.n_cells, model.n_latents)
     variance = torch.empty_like(mean)
-    places = zip(mean.split(_CELLS), variance.split(_CELLS), train.chunks(_CELLS), strict=True)
+    size = chunk_size(train)
+    places = zip(mean.split(size), variance.split(size), train.chunks(size), strict=True)
     for place, spread, part in places:
         found, std = model.encoder(part.counts)
         place.copy_(found)

@@ -69,7 +69,8 @@ def rotated_start(
     mean, design, label = mean.detach().double().cpu(), design.double().cpu(), label.cpu()
     covariance = within_label_covariance(mean, variance.detach(), label, len(design))
     w = whitening(covariance)
-    center, size = label_means(mean @ w, label, len(design))
+    center, size = label_means(mean, label, len(design))
+    center = center @ w
     control = (size > 0) & ~design.any(1)
     cells = effect_precision(size, design)
     intercept = None

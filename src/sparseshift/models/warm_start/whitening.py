@@ -6,6 +6,7 @@ from torch import Tensor
 from sparseshift.models.least_squares import label_means
 
 FLOOR = 1e-4  # smallest eigenvalue kept, as a share of the largest
+_CELLS = 8192  # at once: copies of all latents of a large screen would outweigh its counts
 
 
 def within_label_covariance(
@@ -26,11 +27,18 @@ def within_label_covariance(
     Returns:
         (latents, latents), squared units of z, float64 on the CPU.
     """
-    mean, variance, label = mean.double().cpu(), variance.double().cpu(), label.cpu()
+    mean, label = mean.double().cpu(), label.cpu()
     center, size = label_means(mean, label, n_labels)
-    residual = mean - center[label]
+    squares = torch.zeros(mean.shape[1], mean.shape[1], dtype=mean.dtype)
+    within = torch.zeros_like(squares[0])
+    for part, spread, codes in zip(
+        *(x.split(_CELLS) for x in (mean, variance, label)), strict=True
+    ):
+        residual = part - center[codes]
+        squares += residual.T @ residual
+        within += spread.double().cpu().sum(0)
     degrees_of_freedom = max(1, len(mean) - int((size > 0).sum()))
-    return residual.T @ residual / degrees_of_freedom + variance.mean(0).diag()
+    return squares / degrees_of_freedom + (within / len(mean)).diag()
 
 
 def whitening(covariance: Tensor) -> Tensor:

@@ -1,0 +1,245 @@
+"""The state of a fit, epoch by epoch: what a loop drives and a checkpoint keeps."""
+
+import logging
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparseshift.data.cells import CellSource
+from sparseshift.errors import TrainingError
+from sparseshift.models.vae import PerturbationVAE
+from sparseshift.probability.bounds import ElboTerms
+from sparseshift.training.best_weights import BestWeights
+from sparseshift.training.config import TrainingConfig
+from sparseshift.training.history import Record
+from sparseshift.training.optimizer import FlatAdam, ParameterGroup
+from sparseshift.training.schedule import Schedule
+from sparseshift.training.validation import Validation, chunk_size, validate
+
+logger = logging.getLogger(__name__)
+
+FAST_PARAMETERS = ("logit", "log_multiplier")  # they travel several units, see logit_rate
+
+
+class Run:
+    """A fit under way: everything that changes from epoch to epoch.
+
+    Args:
+        model: changed in place; on the device of the cells.
+        train: the training cells.
+        validation: cells scored now and then; None: the last weights are the best.
+        config: the settings.
+        seed: of batches and noise.
+    """
+
+    def __init__(
+        self,
+        model: PerturbationVAE,
+        train: CellSource,
+        validation: CellSource | None,
+        config: TrainingConfig,
+        seed: int,
+    ) -> None:
+        self.model, self.train, self.validation, self.config = model, train, validation, config
+        self.seed = seed
+        self.generator = torch.Generator(device=model.device).manual_seed(seed)
+        self.n_epochs = config.epochs(train.n_cells)
+        self.steps_per_epoch = config.steps_per_epoch(train.n_cells)
+        self.schedule = Schedule(config, self.n_epochs * self.steps_per_epoch)
+        self.scale = float(train.n_cells) if config.objective_scale == "screen" else 1.0
+        self.evaluate_every = max(1, math.ceil(self.n_epochs / config.n_evaluations))
+        self.optimizer = _optimizer(model, config)
+        self.keeper = BestWeights(model, config.patience, validated=validation is not None)
+        self.constant = _mean_constant(model, train)
+        self.loss_sum, self.n_losses = 0.0, 0  # since the last record
+        self.epochs_done = 0
+        self.finished = False
+
+    @property
+    def steps_done(self) -> int:
+        """Gradient steps so far."""
+        return self.epochs_done * self.steps_per_epoch
+
+    def epoch(self) -> None:
+        """One pass over the training cells, and an evaluation if one is due."""
+        self.model.train()
+        for i, index in enumerate(self.batches()):
+            self._step(index, self.steps_done + i)
+        self.end_epoch()
+
+    def end_epoch(self) -> None:
+        """Counts an epoch whose steps are done, and evaluates if it is time to."""
+        self.epochs_done += 1
+        if self.epochs_done % self.evaluate_every == 0 or self.epochs_done == self.n_epochs:
+            self._evaluate()
+
+    def batches(self) -> Iterator[Tensor]:
+        """Every cell once, in random order, in batches of nearly the same size."""
+        order = torch.randperm(
+            self.train.n_cells, generator=self.generator, device=self.generator.device
+        )
+        yield from order.tensor_split(self.steps_per_epoch)
+
+    def _step(self, index: Tensor, step: int) -> None:
+        batch = self.train.take(index)
+        noise = self.model.draw_noise(batch, self.generator)
+        terms = self.model(batch, noise, self.train.n_cells)
+        loss = self.loss(terms, step)
+        self.note(terms, index, loss)
+        self.optimizer.step(loss, self.schedule.rate(step))
+
+    def loss(self, terms: ElboTerms, step: int) -> Tensor:
+        """What is minimised, scalar."""
+        reconstruction, kl = terms.means(self.train.n_cells)
+        weight = self.model.beta * self.schedule.kl_weight(step)
+        return self.scale * (weight * kl - reconstruction)
+
+    def note(self, terms: ElboTerms, index: Tensor, loss: Tensor) -> None:
+        """Adds a step to the running mean of the negative ELBO.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        if not math.isfinite(loss.item()):
+            self.keeper.restore()
+            where = f"epoch {self.epochs_done + 1} (seed {self.seed})"
+            raise TrainingError(_not_finite(terms, index, where))
+        reconstruction, kl = (part.item() for part in terms.means(self.train.n_cells))
+        self.loss_sum, self.n_losses = self.loss_sum + kl - reconstruction, self.n_losses + 1
+
+    def _evaluate(self) -> None:
+        self.model.eval()
+        record = self._record()
+        weights = all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
+        scored = self.validation is None or math.isfinite(record.validation_negative_elbo)
+        if not (weights and scored):
+            self.keeper.restore()
+            raise TrainingError(
+                f"Training stopped after epoch {self.epochs_done}: weights or validation ELBO are "
+                "not finite. Lower learning_rate."
+            )
+        stop = self.keeper.offer(record, warm=self.schedule.is_warm(self.steps_done))
+        self.finished = stop or self.epochs_done == self.n_epochs
+
+    @torch.no_grad()
+    def _record(self) -> Record:
+        n_train, last = self.train.n_cells, self.steps_done - 1
+        penalty = self.model.prior.cost(n_train).item() / n_train
+        score = Validation()
+        if self.validation is not None:
+            score = validate(self.model, self.validation, penalty)
+        record = Record(
+            phase=0,
+            epoch=self.epochs_done,
+            step=self.steps_done,
+            kl_weight=self.schedule.kl_weight(last),
+            learning_rate=self.config.learning_rate * self.schedule.rate(last),
+            train_negative_elbo=self.loss_sum / self.n_losses - self.constant,
+            validation_negative_elbo=score.negative_elbo,
+            validation_negative_elbo_macro=score.negative_elbo_macro,
+            validation_objective=score.objective_macro,
+            validation_reconstruction=score.reconstruction,
+            validation_kl=score.kl,
+            penalty=penalty,
+            n_edges=int((self.model.prior.inclusion_probability() > 0.5).sum()),
+        )
+        self.loss_sum, self.n_losses = 0.0, 0
+        logger.debug("%s", record)
+        return record
+
+    def dump(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that `load` needs to go on, bit for bit; of a finished fit the best weights alone."""
+        header = {
+            "epochs_done": self.epochs_done,
+            "finished": self.finished,
+            "records": [list(record) for record in self.keeper.records],
+            "best": self.keeper.best,
+            "was_warm": self.keeper.was_warm,
+            "loss_sum": self.loss_sum,
+            "n_losses": self.n_losses,
+        }
+        tensors = {f"best/{name}": value for name, value in self.keeper.state.items()}
+        if not self.finished:
+            tensors |= {f"model/{name}": v for name, v in self.model.state_dict().items()}
+            tensors |= {f"optimizer/{name}": v for name, v in self.optimizer.state().items()}
+            tensors |= {"generator": self.generator.get_state()}
+            tensors |= {"torch_rng": torch.get_rng_state()}
+            if self.model.device.type == "cuda":
+                tensors |= {"cuda_rng": torch.cuda.get_rng_state(self.model.device)}
+        # safetensors refuses tensors that share memory, as flat parameters do
+        return {name: value.clone() for name, value in tensors.items()}, header
+
+    def load(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+        """Goes back to a state that `dump` gave."""
+        device = self.model.device
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {
+                name.removeprefix(prefix): value.to(device)
+                for name, value in tensors.items()
+                if name.startswith(prefix)
+            }
+
+        self.epochs_done, self.finished = header["epochs_done"], header["finished"]
+        self.keeper.records = [Record(*values) for values in header["records"]]
+        self.keeper.best, self.keeper.was_warm = header["best"], header["was_warm"]
+        self.keeper.state = part("best/")
+        self.loss_sum, self.n_losses = header["loss_sum"], header["n_losses"]
+        logger.info(
+            "Going on from a checkpoint: %d of %d epochs%s",
+            self.epochs_done, self.n_epochs, ", finished" if self.finished else "",
+        )  # fmt: skip
+        if self.finished:
+            return
+        self.model.load_state_dict(part("model/"))
+        self.optimizer.load(part("optimizer/"))
+        self.generator.set_state(tensors["generator"])
+        torch.set_rng_state(tensors["torch_rng"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["cuda_rng"], device)
+
+
+def learning_rates(model: PerturbationVAE, config: TrainingConfig) -> dict[str, float]:
+    """Of each parameter that is trained, by name; mask logits and multipliers have their own."""
+    fast = config.learning_rate * config.logit_rate
+    return {
+        name: fast if name.rpartition(".")[2] in FAST_PARAMETERS else config.learning_rate
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
+    parameters, rates = dict(model.named_parameters()), learning_rates(model, config)
+    groups = [
+        ParameterGroup([parameters[name] for name, own in rates.items() if own == rate], rate)
+        for rate in sorted(set(rates.values()))
+    ]
+    return FlatAdam(
+        groups, config.gradient_clip, eps=config.adam_eps, weight_decay=config.weight_decay
+    )
+
+
+@torch.no_grad()
+def _mean_constant(model: PerturbationVAE, cells: CellSource) -> float:
+    constant = cells.design.new_empty(cells.n_cells)  # results in a list would fragment memory
+    size = chunk_size(cells)
+    for place, part in zip(constant.split(size), cells.chunks(size), strict=True):
+        place.copy_(model.likelihood.constant(part.counts))
+    return constant.mean().item()
+
+
+def _not_finite(terms: ElboTerms, index: Tensor, where: str) -> str:
+    for name, value in terms._asdict().items():
+        bad = ~torch.isfinite(value)
+        if bad.any():
+            cells = index[bad].tolist()[:10] if value.ndim else []
+            of = f" of training cells {cells}" if cells else ""
+            return (
+                f"Training stopped in {where}: the term {name}{of} is not finite. "
+                "Lower learning_rate, or look at these cells (very large counts?)."
+            )
+    return f"Training stopped in {where}: the loss is not finite. Lower learning_rate."

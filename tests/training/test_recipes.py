@@ -1,0 +1,201 @@
+"""The phases of a fit."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from sparseshift.data.cells import Cells
+from sparseshift.data.design import Design
+from sparseshift.models.adaptation import with_new_rows
+from sparseshift.models.masks import BernoulliMask
+from sparseshift.models.priors import ShiftPrior, StandardNormalPrior
+from sparseshift.models.vae import PerturbationVAE
+from sparseshift.training import recipes
+from sparseshift.training.config import TrainingConfig
+from sparseshift.training.history import History
+from sparseshift.training.loop import fit
+from sparseshift.training.recipes import Member
+
+LABELS = ("control", "A", "B", "A+B")
+MakeCells = Callable[..., Cells]
+MakeDesign = Callable[..., Design]
+MakeModel = Callable[..., PerturbationVAE]
+
+
+class Job(NamedTuple):
+    """What a fit of a single model is given."""
+
+    train: Cells
+    validation: Cells | None
+    config: TrainingConfig
+    seed: int
+    directory: Path | None
+
+
+def follow(recipe: str, model: PerturbationVAE, job: Job) -> History:
+    """A recipe for a single model."""
+    member = Member(model, job.train, job.validation, job.seed)
+    (history,) = recipes.follow(recipe, [member], job.config, job.directory)
+    return history
+
+
+CONFIG = TrainingConfig(steps=20, batch_size=24, n_evaluations=5)
+
+
+@pytest.fixture(name="make")
+def make_model_and_job(
+    make_cells: MakeCells, make_design: MakeDesign, make_model: MakeModel
+) -> Callable[..., tuple[PerturbationVAE, Job]]:
+    """A model in single precision, and the job of training it."""
+
+    def make(
+        preset: str, config: TrainingConfig = CONFIG, directory: Path | None = None
+    ) -> tuple[PerturbationVAE, Job]:
+        design = make_design(preset, LABELS)
+        train, validation = (
+            Cells(c.counts.float(), c.label, c.batch, c.design.float())
+            for c in (make_cells(design, LABELS, n_cells=n, seed=n) for n in (48, 16))
+        )
+        model = make_model(preset, LABELS).float()
+        return model, Job(train, validation, config, 3, directory)
+
+    return make
+
+
+Make = Callable[..., tuple[PerturbationVAE, Job]]
+
+
+@pytest.mark.parametrize("preset", ["vae", "svae", "sams_vae", "conditional_vae"])
+def test_plain_is_one_fit(preset: str, make: Make) -> None:
+    model, job = make(preset)
+    twin, _ = make(preset)
+    history = follow("plain", model, job)
+    assert history == fit(twin, job.train, job.validation, job.config, job.seed)
+    for a, b in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("preset", ["paper.ivae", "paper.svae", "paper.svae_plus"])
+def test_the_protocol_of_the_paper_freezes_the_graph_and_trains_again(
+    preset: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, job = make(preset)
+    graphs = []
+
+    def watched(
+        model: PerturbationVAE,
+        train: Cells,
+        validation: Cells | None,
+        config: TrainingConfig,
+        *_: object,
+    ) -> History:
+        assert config == job.config
+        trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+        before = model.prior.inclusion_probability().detach().clone()
+        history = fit(model, train, validation, config, job.seed)
+        after = model.prior.inclusion_probability().detach().clone()
+        graphs.append((trainable, before, after, model.prior.cost(48).item()))
+        return history
+
+    monkeypatch.setattr(recipes, "fit", watched)
+    history = follow("paper", model, job)
+    assert {record.phase for record in history.records} == {0, 1}
+    assert history.best_record.phase == 1
+    (first, start, learnt, _), (second, frozen, end, cost) = graphs
+    assert first - second == {"prior.mask.logit"}
+    assert not torch.equal(start, learnt)
+    torch.testing.assert_close(frozen, (learnt > 0.5).float(), atol=1e-6, rtol=0)
+    assert torch.equal(frozen, end)
+    assert cost == 0.0
+    assert isinstance(model.prior, ShiftPrior)
+    assert isinstance(model.prior.mask, BernoulliMask)
+
+
+def stub_rotation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[tuple[PerturbationVAE, dict[str, torch.Tensor]]]:
+    """Records the model that would be rotated, and its weights, instead of rotating it."""
+    seen = []
+
+    def start(model: PerturbationVAE, train: Cells, seed: int) -> None:
+        assert train.n_cells == 48
+        assert seed == 3
+        seen.append((model, {k: v.clone() for k, v in model.state_dict().items()}))
+
+    monkeypatch.setattr(recipes, "start_from_rotation", start)
+    return seen
+
+
+def test_a_rotation_recipe_trains_a_vae_rotates_it_and_refines(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainingConfig(
+        steps=20,
+        batch_size=24,
+        warm_start_share=0.3,
+        warm_start_kl_weight=0.25,
+        n_evaluations=50,
+        patience=99,
+    )
+    model, job = make("svae_plus", config)
+    twin, _ = make("svae_plus", config)
+    rotated = stub_rotation(monkeypatch)
+    history = follow("rotation", model, job)
+    steps = [(r.phase, r.step) for r in history.records]
+    assert max(step for phase, step in steps if phase == 0) == 6
+    assert max(step for phase, step in steps if phase == 1) == 14
+    # the plain VAE: a slow ramp that ends low; the shifts wait
+    ramp = [r.kl_weight for r in history.records if r.phase == 0]
+    assert ramp == sorted(ramp)
+    assert 0.2 < ramp[-1] < 0.25
+    assert [r.penalty for r in history.records if r.phase == 0] == [0.0] * len(ramp)
+    assert {r.kl_weight for r in history.records if r.phase == 1} == {1.0}
+    ((same, state),) = rotated
+    assert same is model
+    for name, value in twin.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        moved = not torch.equal(state[name], value)
+        assert moved != name.startswith("prior."), name
+    # and it is a fit of the standard normal prior
+    plain = fit(
+        with_new_rows(twin, StandardNormalPrior(2, 3)),
+        job.train,
+        job.validation,
+        replace(config, steps=6, kl_warmup=1.0, kl_weight=0.25),
+        job.seed,
+    )
+    assert history.records[: len(plain.records)] == plain.records
+
+
+def test_a_rotated_vae_is_not_refined(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, job = make("rotated_vae")
+    rotated = stub_rotation(monkeypatch)
+    history = follow("rotation_only", model, job)
+    assert {r.phase for r in history.records} == {0}
+    assert history.records[-1].step == 20
+    ((_, state),) = rotated
+    assert all(torch.equal(state[k], v) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("recipe", "preset"), [("plain", "svae"), ("paper", "paper.svae")])
+def test_a_finished_fit_is_one_small_state_and_not_repeated(
+    recipe: str, preset: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, job = make(preset, directory=tmp_path / "state")
+    history = follow(recipe, model, job)
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["finished.safetensors"]
+    # the same job again does no step
+    again, _ = make(preset)
+
+    def never(*_: object) -> None:
+        raise AssertionError("a finished phase was trained again")
+
+    monkeypatch.setattr(PerturbationVAE, "elbo_terms", never)
+    assert follow(recipe, again, job) == history
+    for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
