@@ -13,8 +13,8 @@ from anndata import AnnData
 
 import sparseshift as ss
 from sparseshift.fitted_model import FittedModel
-from sparseshift.training import loop
 from sparseshift.training.checkpoint import Checkpoint
+from sparseshift.training.run import Run
 
 Fit = Callable[..., FittedModel]
 # what draws: dropout, masks and effects, two phases with a rotation between, two with a frozen graph
@@ -50,9 +50,9 @@ def fit(training_screen: AnnData, small: dict[str, Any], tmp_path: Path) -> Fit:
 def kill(fit: Fit, preset: str, epochs: int, **options: Any) -> None:
     """A fit that ends in the middle of the epoch after so many, counted over all phases."""
     n_steps = 0
-    step = loop._Fit._step
+    step = Run._step
 
-    def counted(self: loop._Fit, index: torch.Tensor, number: int) -> None:
+    def counted(self: Run, index: torch.Tensor, number: int) -> None:
         nonlocal n_steps
         if n_steps == epochs * self.steps_per_epoch + 1:
             raise Killed
@@ -60,7 +60,7 @@ def kill(fit: Fit, preset: str, epochs: int, **options: Any) -> None:
         step(self, index, number)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(loop._Fit, "_step", counted)
+        patched.setattr(Run, "_step", counted)
         with pytest.raises(Killed):
             fit(preset, **options)
 
@@ -103,13 +103,13 @@ def test_a_fit_goes_on_from_the_epoch_it_reached(
 ) -> None:
     kill(fit, "vae", 3)
     done: list[int] = []
-    epoch = loop._Fit.epoch
+    epoch = Run.epoch
 
-    def counted(self: loop._Fit) -> None:
+    def counted(self: Run) -> None:
         epoch(self)
         done.append(self.epochs_done)
 
-    monkeypatch.setattr(loop._Fit, "epoch", counted)
+    monkeypatch.setattr(Run, "epoch", counted)
     with caplog.at_level(logging.INFO):
         fit("vae")
     assert done == [4, 5, 6, 7, 8]
