@@ -40,7 +40,7 @@ class CountSums(NamedTuple):
 
     Attributes:
         value: (cells,), nats.
-        table: f + i (x + df / d log t) of the plan's small genes, complex, (cells, small genes).
+        table: f and x + df / d log t of the plan's small genes, (cells, small genes, 2).
         series: x + df / d log t of the plan's large genes, (cells, large genes).
     """
 
@@ -76,7 +76,7 @@ def count_sums(counts: Tensor, t: Tensor, plan: CountPlan) -> CountSums:
         return CountSums(value, table, counts[:, :0])
     if plan.large is None:
         value, series = _from_series(counts, t)
-        return CountSums(value, torch.complex(counts[:, :0], counts[:, :0]), series)
+        return CountSums(value, counts[:, :0].unsqueeze(-1).expand(-1, -1, 2), series)
     small, large = (counts.index_select(1, genes) for genes in (plan.small, plan.large))
     value, table = _from_table(small, t.index_select(0, plan.small), plan.largest)
     rest, series = _from_series(large, t.index_select(0, plan.large))
@@ -95,7 +95,7 @@ def slope_by_gene(weight: Tensor, table: Tensor, series: Tensor, plan: CountPlan
     if plan.large is None:
         return weight @ series
     # as one matrix of interleaved values and slopes: taking the slopes apart would copy them
-    small = (weight @ torch.view_as_real(table).flatten(1))[1::2]
+    small = (weight @ table.flatten(1))[1::2]
     if plan.small is None:
         return small
     total = torch.cat([small, weight @ series])
@@ -106,13 +106,17 @@ def _from_table(counts: Tensor, t: Tensor, largest: int) -> tuple[Tensor, Tensor
     n_genes = t.shape[0]
     k = torch.arange(-1, largest, dtype=t.dtype, device=t.device).unsqueeze(1)
     counted, k = k >= 0, k.clamp(min=0.0)  # the row of count 0 is zero
-    # value and slope in one complex number: one look-up fetches both
-    step = torch.complex((k / t).log1p_(), (counted * t).div_(k + t))
+    value, slope = (k / t).log1p_().cumsum(0), (counted * t).div_(k + t).cumsum(0)
     gene = torch.arange(n_genes, dtype=counts.dtype, device=counts.device)
     # int32 by way of floats, exact below 2^24: a quarter of the time of int64
-    place = torch.add(gene, counts, alpha=n_genes).to(torch.int32)
-    found = step.cumsum(0).flatten().index_select(0, place.flatten()).view(counts.shape)
-    return torch.view_as_real(found.sum(-1))[..., 0], found
+    place = torch.add(gene, counts, alpha=n_genes).to(torch.int32).flatten()
+    if torch.compiler.is_compiling():  # no code is generated for complex numbers
+        read = (part.flatten().index_select(0, place) for part in (value, slope))
+        found = torch.stack([part.view(counts.shape) for part in read], -1)
+        return found[..., 0].sum(-1), found
+    # value and slope in one complex number: one look-up fetches both
+    both = torch.complex(value, slope).flatten().index_select(0, place).view(counts.shape)
+    return torch.view_as_real(both.sum(-1))[..., 0], torch.view_as_real(both)
 
 
 class _Stirling(NamedTuple):

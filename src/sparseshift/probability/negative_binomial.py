@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparseshift.probability import kernels
 from sparseshift.probability.count_term import (
     CountPlan,
     count_sums,
@@ -46,13 +47,17 @@ def softmax_log_prob(
     Returns:
         (..., cells).
     """
-    plan = plan_counts(counts) if plan is None else plan
     # not whether they require a gradient: inside `torch.vmap` tensors do not say so
     if torch.is_grad_enabled():
         counts = counts.expand(scores.shape).flatten(0, -2)
         flat = scores.flatten(0, -2)
-        parts = _SoftmaxLogProb.apply(counts, flat, log_inverse_dispersion, plan)  # type: ignore[no-untyped-call]
-        return parts[0].view(scores.shape[:-1])
+        if kernels.usable(counts, flat, log_inverse_dispersion):
+            value = _Compiled.apply(counts, flat, log_inverse_dispersion)  # type: ignore[no-untyped-call]
+        else:
+            plan = plan_counts(counts) if plan is None else plan
+            value = _SoftmaxLogProb.apply(counts, flat, log_inverse_dispersion, plan)[0]  # type: ignore[no-untyped-call]
+        return value.view(scores.shape[:-1])
+    plan = plan_counts(counts) if plan is None else plan
     rate = _rate(counts, scores, log_inverse_dispersion)
     return rate + count_term(counts, log_inverse_dispersion, plan)
 
@@ -78,11 +83,31 @@ def _inverse_dispersion(log_inverse_dispersion: Tensor) -> Tensor:
 @torch.no_grad()
 def _rate(counts: Tensor, scores: Tensor, log_inverse_dispersion: Tensor) -> Tensor:
     t = _inverse_dispersion(log_inverse_dispersion)
+    if kernels.usable(counts, scores, t):
+        return kernels.rates(counts, scores, t)
     total = counts.sum(-1)
     ratio = scores.softmax(-1)  # becomes m / t, then its log1p, in place
     log_scale = torch.xlogy(total, total) - total * log_normaliser(scores, ratio)
     ratio.mul_(total.unsqueeze(-1) / t).log1p_()
     return log_scale + (scores - ratio).mul_(counts).sum(-1) - ratio @ t
+
+
+class _Compiled(torch.autograd.Function):
+    """`_SoftmaxLogProb` by a kernel."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, counts: Tensor, scores: Tensor, log_inverse_dispersion: Tensor
+    ) -> Tensor:
+        t = _inverse_dispersion(log_inverse_dispersion)
+        value, by_score, by_log_t = kernels.slopes(counts, scores, t)
+        ctx.save_for_backward(by_score, by_log_t)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
+        by_score, by_log_t = ctx.saved_tensors
+        return None, by_score * grads[0].unsqueeze(-1), grads[0] @ by_log_t
 
 
 class _SoftmaxLogProb(torch.autograd.Function):
@@ -117,6 +142,7 @@ class _SoftmaxLogProb(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         _, _, log_inverse_dispersion, plan = inputs
         ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)  # else zeros are made for all that is no output
         ctx.save_for_backward(log_inverse_dispersion, *output[1:])
         ctx.plan = plan
 

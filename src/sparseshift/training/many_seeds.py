@@ -13,13 +13,13 @@ from torch.func import functional_call
 from sparseshift.data.cells import Cells
 from sparseshift.models.priors import ShiftNoise
 from sparseshift.models.vae import Noise
+from sparseshift.probability import kernels
 from sparseshift.probability.bounds import ElboTerms
 from sparseshift.training.history import History
 from sparseshift.training.memory import undisturbed
 from sparseshift.training.run import Run, learning_rates
 from sparseshift.training.stacked_weights import StackedWeights
 from sparseshift.training.threads import one_thread
-from sparseshift.training.validation import chunk_size
 
 
 @one_thread()
@@ -34,7 +34,7 @@ def fit_together(runs: Sequence[Run]) -> list[History]:
         TrainingError: a term of one model's objective is not finite.
     """
     first = runs[0]
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), kernels.switched_off():
         torch.manual_seed(first.seed)
         stack = StackedWeights(
             [run.model for run in runs],
@@ -43,7 +43,7 @@ def fit_together(runs: Sequence[Run]) -> list[History]:
             eps=first.config.adam_eps,
             weight_decay=first.config.weight_decay,
         )
-        peaks = _peaks(runs)
+        peaks = torch.stack([run.peaks for run in runs]).amax(0)
         while not all(run.finished for run in runs):
             for run in runs:
                 run.model.train()
@@ -99,11 +99,3 @@ _OF_CELLS = ("counts", "label", "batch")
 
 def _tensors(noise: Noise) -> list[Tensor]:
     return [noise.latent, *(part for part in noise.shift if part is not None)]
-
-
-def _peaks(runs: Sequence[Run]) -> Tensor:
-    """Largest count of each gene in any training cell, (genes,)."""
-    peaks = [
-        part.counts.amax(0) for run in runs for part in run.train.chunks(chunk_size(run.train))
-    ]
-    return torch.stack(peaks).amax(0)

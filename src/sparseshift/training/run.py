@@ -53,7 +53,8 @@ class Run:
         self.evaluate_every = max(1, math.ceil(self.n_epochs / config.n_evaluations))
         self.optimizer = _optimizer(model, config)
         self.keeper = BestWeights(model, config.patience, validated=validation is not None)
-        self.constant = _mean_constant(model, train)
+        self.constant, self.peaks = _survey(model, train)
+        self.terms = torch.compile(model, dynamic=False) if config.compile else model
         self.loss_sum, self.n_losses = 0.0, 0  # since the last record
         self.epochs_done = 0
         self.finished = False
@@ -66,8 +67,10 @@ class Run:
     def epoch(self) -> None:
         """One pass over the training cells, and an evaluation if one is due."""
         self.model.train()
+        self.model.likelihood.expect(self.peaks)
         for i, index in enumerate(self.batches()):
             self._step(index, self.steps_done + i)
+        self.model.likelihood.expect(None)  # validation cells may have larger counts
         self.end_epoch()
 
     def end_epoch(self) -> None:
@@ -86,7 +89,7 @@ class Run:
     def _step(self, index: Tensor, step: int) -> None:
         batch = self.train.take(index)
         noise = self.model.draw_noise(batch, self.generator)
-        terms = self.model(batch, noise, self.train.n_cells)
+        terms = self.terms(batch, noise, self.train.n_cells)
         loss = self.loss(terms, step)
         self.note(terms, index, loss)
         self.optimizer.step(loss, self.schedule.rate(step))
@@ -224,12 +227,15 @@ def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
 
 
 @torch.no_grad()
-def _mean_constant(model: PerturbationVAE, cells: CellSource) -> float:
+def _survey(model: PerturbationVAE, cells: CellSource) -> tuple[float, Tensor]:
+    """The likelihood's mean constant a cell, and the largest count of each gene, in one pass."""
     constant = cells.design.new_empty(cells.n_cells)  # results in a list would fragment memory
+    peaks = torch.zeros(cells.n_genes, device=cells.device)
     size = chunk_size(cells)
     for place, part in zip(constant.split(size), cells.chunks(size), strict=True):
         place.copy_(model.likelihood.constant(part.counts))
-    return constant.mean().item()
+        peaks = torch.maximum(peaks, part.counts.amax(0))
+    return constant.mean().item(), peaks
 
 
 def _not_finite(terms: ElboTerms, index: Tensor, where: str) -> str:
