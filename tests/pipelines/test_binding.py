@@ -73,6 +73,16 @@ def test_every_preset_has_a_block_that_can_be_named_in_run_fits() -> None:
         assert name == model.preset.replace(".", "_")
 
 
+def test_no_typed_parameter_lies_inside_another() -> None:
+    """Kedro sets them one by one, and refuses one inside another that was set before."""
+    content = parameters()
+    content["screens"]["papalexi"]["simulate"] = {}
+    plan = ProjectParameters.check(content)
+    parts = [m.create_pipeline(plan) for m in (data_engineering, modelling, reporting)]
+    asked = {name for name in sum(parts, Pipeline([])).inputs() if name.startswith("params:")}
+    assert not [(a, b) for a in asked for b in asked if b.startswith(f"{a}.")]
+
+
 def test_every_node_has_a_name_and_a_namespace(pipeline: Pipeline) -> None:
     assert all(node.namespace for node in pipeline.nodes)
     assert len({node.name for node in pipeline.nodes}) == len(pipeline.nodes)
