@@ -5,7 +5,7 @@ import logging
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from pickle import loads
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pandas as pd
 import pytest
@@ -14,9 +14,11 @@ from kedro.pipeline import Pipeline
 from kedro.validation.type_extractor import TypeExtractor
 from pydantic import BaseModel
 
+from sparseshift.models.linear_factors import METHODS
 from sparseshift.pipelines import data_engineering, modelling, reporting
 from sparseshift.pipelines.binding import bind
 from sparseshift.pipelines.parameters import ModelParameters, ProjectParameters
+from sparseshift.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,15 +28,19 @@ def scale(frame: pd.DataFrame, model: ModelParameters, *others: int, seed: int) 
     return frame.size * model.n_latents + sum(others) + seed
 
 
-@pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
+def parameters() -> dict[str, Any]:
     loader = OmegaConfigLoader(
         conf_source=str(ROOT / "conf"),
         base_env="base",
         default_run_env="local",
         merge_strategy={"parameters": "soft"},
     )
-    plan = ProjectParameters.check(loader["parameters"])
+    return dict(loader["parameters"])
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    plan = ProjectParameters.check(parameters())
     parts = [m.create_pipeline(plan) for m in (data_engineering, modelling, reporting)]
     return sum(parts, Pipeline([]))
 
@@ -58,6 +64,23 @@ def test_kedro_reads_the_type_of_every_parameter(
     asked = {name.split(":", 1)[1] for name in pipeline.inputs() if name.startswith("params:")}
     assert set(types) == asked
     assert all(issubclass(kind, BaseModel) for kind in types.values())
+
+
+def test_every_preset_has_a_block_that_can_be_named_in_run_fits() -> None:
+    models = ProjectParameters.check(parameters()).models
+    assert {model.preset for model in models.values()} == {*PRESETS, *METHODS}
+    for name, model in models.items():
+        assert name == model.preset.replace(".", "_")
+
+
+def test_no_typed_parameter_lies_inside_another() -> None:
+    """Kedro sets them one by one, and refuses one inside another that was set before."""
+    content = parameters()
+    content["screens"]["papalexi"]["simulate"] = {}
+    plan = ProjectParameters.check(content)
+    parts = [m.create_pipeline(plan) for m in (data_engineering, modelling, reporting)]
+    asked = {name for name in sum(parts, Pipeline([])).inputs() if name.startswith("params:")}
+    assert not [(a, b) for a in asked for b in asked if b.startswith(f"{a}.")]
 
 
 def test_every_node_has_a_name_and_a_namespace(pipeline: Pipeline) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+RUN = ("run", "--env", "one_fit", "--pipelines", "data_engineering,modelling")
 RESULTS = (
     "06_models/simulated/full/svae_plus/seed_0/model/weights.safetensors",
     "06_models/simulated/full/svae_plus/seed_0/model/model.json",
@@ -39,7 +40,7 @@ def project(project: Path) -> Path:
 
 def kill_in_training(project: Path, state: str) -> None:
     """Starts the run, and kills it once this state has been written."""
-    command = [sys.executable, "-m", "kedro", "run", "--env", "one_fit"]
+    command = [sys.executable, "-m", "kedro", *RUN]
     with subprocess.Popen(
         command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env={**os.environ, "DO_NOT_TRACK": "true"},
@@ -59,7 +60,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
 ) -> None:
     kill_in_training(project, "phase_1")
     assert not (project / "data" / RESULTS[0]).exists()
-    resumed = run_kedro(project, "run", "--env", "one_fit")
+    resumed = run_kedro(project, *RUN)
     assert resumed.code == 0, resumed.text
     (found,) = re.findall(r"Going on from a checkpoint: (\d+) of (\d+) epochs(?!,)", resumed.text)
     assert 0 < int(found[0]) < int(found[1])

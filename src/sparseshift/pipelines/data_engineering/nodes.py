@@ -7,11 +7,11 @@ import pandas as pd
 from sparseshift.pipelines.parameters import ScreenParameters, SimulationParameters
 
 
-def simulate_screen(parameters: SimulationParameters) -> Any:
+def simulate_screen(parameters: ScreenParameters) -> Any:
     """A simulated screen as AnnData."""
     from sparseshift.api import simulate
 
-    return simulate(**parameters.model_dump())
+    return simulate(**(parameters.simulate or SimulationParameters()).model_dump())
 
 
 def check_raw(raw: Any, parameters: ScreenParameters) -> dict[str, Any]:

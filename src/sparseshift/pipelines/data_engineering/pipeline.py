@@ -19,14 +19,10 @@ def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
         Node(nodes.filter_raw, ["raw", "facts", parameters], ["screen", "filters"], name="filter"),
     ]
     if plan.screens[screen].simulate is not None:
-        steps.insert(
-            0, Node(nodes.simulate_screen, f"{parameters}.simulate", "raw", name="simulate")
-        )
-    whole = Pipeline(
-        steps,
-        namespace=screen,
-        parameters={parameters, f"{parameters}.simulate"} if len(steps) == 3 else {parameters},
-    )
+        # not `.simulate` alone: Kedro refuses a typed parameter inside another, depending on which
+        # it meets first
+        steps.insert(0, Node(nodes.simulate_screen, parameters, "raw", name="simulate"))
+    whole = Pipeline(steps, namespace=screen, parameters={parameters})
     return whole + sum((_of_split(screen, split) for split in plan.run.fits), Pipeline([]))
 
 
