@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparseshift.probability import kernels
+from sparseshift import compiled
+from sparseshift.probability import negative_binomial_kernel as kernel
 from sparseshift.probability.count_term import (
     CountPlan,
     count_sums,
@@ -51,7 +52,7 @@ def softmax_log_prob(
     if torch.is_grad_enabled():
         counts = counts.expand(scores.shape).flatten(0, -2)
         flat = scores.flatten(0, -2)
-        if kernels.usable(counts, flat, log_inverse_dispersion):
+        if compiled.usable(counts, flat, log_inverse_dispersion):
             value = _Compiled.apply(counts, flat, log_inverse_dispersion)  # type: ignore[no-untyped-call]
         else:
             plan = plan_counts(counts) if plan is None else plan
@@ -83,8 +84,8 @@ def _inverse_dispersion(log_inverse_dispersion: Tensor) -> Tensor:
 @torch.no_grad()
 def _rate(counts: Tensor, scores: Tensor, log_inverse_dispersion: Tensor) -> Tensor:
     t = _inverse_dispersion(log_inverse_dispersion)
-    if kernels.usable(counts, scores, t):
-        return kernels.rates(counts, scores, t)
+    if compiled.usable(counts, scores, t):
+        return kernel.rates(counts, scores, t)
     total = counts.sum(-1)
     ratio = scores.softmax(-1)  # becomes m / t, then its log1p, in place
     log_scale = torch.xlogy(total, total) - total * log_normaliser(scores, ratio)
@@ -100,7 +101,7 @@ class _Compiled(torch.autograd.Function):
         ctx: Any, counts: Tensor, scores: Tensor, log_inverse_dispersion: Tensor
     ) -> Tensor:
         t = _inverse_dispersion(log_inverse_dispersion)
-        value, by_score, by_log_t = kernels.slopes(counts, scores, t)
+        value, by_score, by_log_t = kernel.slopes(counts, scores, t)
         ctx.save_for_backward(by_score, by_log_t)
         return value
 
@@ -147,9 +148,13 @@ class _SoftmaxLogProb(torch.autograd.Function):
         ctx.plan = plan
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor, None]:
+    def backward(
+        ctx: Any, *grads: Tensor | None
+    ) -> tuple[None, Tensor | None, Tensor | None, None]:
         log_t, by_score, by_mean, log1p, table, series = ctx.saved_tensors
         weight = grads[0]
+        if weight is None:
+            return None, None, None, None
         by_dispersion = (
             slope_by_gene(weight, table, series, ctx.plan)
             - weight @ by_mean

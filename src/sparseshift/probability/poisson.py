@@ -48,8 +48,10 @@ class _SoftmaxLogProb(torch.autograd.Function):
         ctx.save_for_backward(output[1])
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, Tensor | None]:
         (slope,) = ctx.saved_tensors
+        if grads[0] is None:
+            return None, None
         return None, slope * grads[0].unsqueeze(-1)
 
 

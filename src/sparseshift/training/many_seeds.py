@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from sparseshift import compiled
 from sparseshift.data.cells import Cells
 from sparseshift.models.priors import ShiftNoise
 from sparseshift.models.vae import Noise
-from sparseshift.probability import kernels
 from sparseshift.probability.bounds import ElboTerms
 from sparseshift.training.history import History
 from sparseshift.training.memory import undisturbed
@@ -34,7 +34,7 @@ def fit_together(runs: Sequence[Run]) -> list[History]:
         TrainingError: a term of one model's objective is not finite.
     """
     first = runs[0]
-    with torch.random.fork_rng(), kernels.switched_off():
+    with torch.random.fork_rng(), compiled.switched_off():
         torch.manual_seed(first.seed)
         stack = StackedWeights(
             [run.model for run in runs],

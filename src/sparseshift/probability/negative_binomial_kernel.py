@@ -2,70 +2,17 @@
 
 The same numbers as the torch operations of `negative_binomial` and `count_term`, which the tests
 hold them to, in float32: 30 operations that each read and write the whole batch become one that
-reads it once. Where numba is not installed, on other devices and in other precisions, torch's
-operations are used.
+reads it once.
 
 exp, log and log1p are written out (Cephes' polynomials, errors below 2e-7 relative): calls into a
 mathematical library would keep the compiler from working on 16 genes at once.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
-numba: ModuleType | None
-try:
-    import numba
-except ImportError:  # a bare machine with an accelerator
-    numba = None
-
-_enabled = True
-
-
-@contextmanager
-def switched_off() -> Iterator[None]:
-    """Torch's operations inside, as `torch.vmap` and other devices need them."""
-    global _enabled  # noqa: PLW0603 a switch, like torch's own for gradients
-    before, _enabled = _enabled, False
-    try:
-        yield
-    finally:
-        _enabled = before
-
-
-def usable(*tensors: Tensor) -> bool:
-    """Whether these can be given to a kernel: float32, contiguous, on the CPU."""
-    return (
-        _enabled
-        and numba is not None
-        and not torch.compiler.is_compiling()
-        and all(
-            t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous()
-            for t in tensors
-        )
-    )
-
-
-def _inlined(function: Any) -> Any:
-    return (
-        function if numba is None else numba.njit(inline="always", error_model="numpy")(function)
-    )
-
-
-def _compiled(function: Any) -> Any:
-    # sums may be taken in any order, which lets them be taken 16 at a time; infinities stay
-    flags = {"contract", "nsz", "arcp", "reassoc"}
-    return (
-        function
-        if numba is None
-        else numba.njit(cache=True, fastmath=flags, error_model="numpy")(function)
-    )
-
+from sparseshift.compiled import compiled, inlined
 
 _f = np.float32
 _LOG2E = _f(1.44269504)
@@ -78,7 +25,7 @@ _BIAS, _MANTISSA, _ROOT_HALF = np.int32(127), np.int32(23), np.int32(0x3F3504F3)
 _SQRT2_LESS_1 = _f(0.41421356)
 
 
-@_inlined
+@inlined
 def _exp(x):  # type: ignore[no-untyped-def]  # x <= 0
     x = max(x, _LOWEST)
     n = np.int32(x * _LOG2E - _HALF)  # towards 0: to the nearest for x <= 0
@@ -92,7 +39,7 @@ def _exp(x):  # type: ignore[no-untyped-def]  # x <= 0
     return (p * r * r + r + _ONE) * np.int32((n + _BIAS) << _MANTISSA).view(np.float32)
 
 
-@_inlined
+@inlined
 def _log_of(e, f):  # type: ignore[no-untyped-def]  # log((1 + f) 2^e)
     z = f * f
     p = _LOG[0]
@@ -107,7 +54,7 @@ def _log_of(e, f):  # type: ignore[no-untyped-def]  # log((1 + f) 2^e)
     return f + (f * z * p - _HALF * z + e * _LN2_LOW) + e * _LN2_HIGH
 
 
-@_inlined
+@inlined
 def _log(x):  # type: ignore[no-untyped-def]  # x > 0, normal
     bits = _f(x).view(np.int32)
     e = np.int32((bits - _ROOT_HALF) >> _MANTISSA)
@@ -115,7 +62,7 @@ def _log(x):  # type: ignore[no-untyped-def]  # x > 0, normal
     return _log_of(_f(e), m - _ONE)
 
 
-@_inlined
+@inlined
 def _log1p(x):  # type: ignore[no-untyped-def]  # x >= 0; x itself where 1 + x would lose its digits
     bits = _f(_ONE + x).view(np.int32)
     e = np.int32((bits - _ROOT_HALF) >> _MANTISSA)
@@ -128,7 +75,7 @@ _V0, _V1, _V2 = _f(0.08333315111), _f(-0.0027639879), _f(0.00063040376)
 _S0, _S1, _S2 = _f(0.0833321922), _f(-0.0082459851), _f(0.0029067994)
 
 
-@_inlined
+@inlined
 def _stirling(x, t, log_lift):  # type: ignore[no-untyped-def]
     # count_term._from_series at shift 2: value and slope of log G(x + t) - x log t, up to terms of t
     start = t + _TWO
@@ -143,7 +90,7 @@ def _stirling(x, t, log_lift):  # type: ignore[no-untyped-def]
     return value, t * slope - _ONE / first - t / (t + _ONE) / second
 
 
-@_compiled
+@compiled
 def _slopes(counts, scores, t, value, by_score, by_log_t, scratch):  # type: ignore[no-untyped-def]
     n_cells, n_genes = counts.shape
     value_0, slope_0, lift = scratch[0], scratch[1], scratch[2]
@@ -181,7 +128,7 @@ def _slopes(counts, scores, t, value, by_score, by_log_t, scratch):  # type: ign
         value[n] = log_p
 
 
-@_compiled
+@compiled
 def _rates(counts, scores, t, value):  # type: ignore[no-untyped-def]
     n_rows, n_genes = scores.shape
     n_cells = counts.shape[0]

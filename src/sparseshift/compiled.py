@@ -1,0 +1,62 @@
+"""Loops compiled for the CPU by numba, where it is installed; elsewhere torch's operations do.
+
+At 128 cells an operation of torch costs more than its arithmetic. A compiled loop does in one call,
+and in one pass over the data, what takes torch ten or thirty. Every loop has a law that holds it to
+the operations it stands for.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+try:
+    import numba
+except ImportError:  # a bare machine with an accelerator
+    numba = None
+
+Loop = Callable[..., Any]
+
+_enabled = True
+
+
+def inlined(function: Loop) -> Loop:
+    """A part of loops."""
+    if numba is None:
+        return function
+    return numba.njit(inline="always", error_model="numpy")(function)
+
+
+def compiled(function: Loop) -> Loop:
+    """A loop over arrays, compiled when first called and kept on disk for the next process."""
+    if numba is None:
+        return function
+    # sums may be taken in any order, hence 16 terms at a time; NaN and infinity stay what they are
+    flags = {"contract", "nsz", "arcp", "reassoc"}
+    return numba.njit(cache=True, fastmath=flags, error_model="numpy")(function)
+
+
+@contextmanager
+def switched_off() -> Iterator[None]:
+    """Torch's operations inside, as `torch.vmap` needs them."""
+    global _enabled  # noqa: PLW0603 a switch, like torch's own for gradients
+    before, _enabled = _enabled, False
+    try:
+        yield
+    finally:
+        _enabled = before
+
+
+def usable(*tensors: Tensor) -> bool:
+    """Whether these can be given to a loop: float32, contiguous, on the CPU."""
+    return (
+        _enabled
+        and numba is not None
+        and not torch.compiler.is_compiling()
+        and all(
+            t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous()
+            for t in tensors
+        )
+    )
