@@ -38,6 +38,11 @@ def compiled(function: Loop) -> Loop:
     return numba.njit(cache=True, fastmath=flags, error_model="numpy")(function)
 
 
+def available() -> bool:
+    """Whether there is a compiler of loops."""
+    return numba is not None
+
+
 @contextmanager
 def switched_off() -> Iterator[None]:
     """Torch's operations inside, as `torch.vmap` needs them."""
@@ -53,7 +58,7 @@ def usable(*tensors: Tensor) -> bool:
     """Whether these can be given to a loop: float32, contiguous, on the CPU."""
     return (
         _enabled
-        and numba is not None
+        and available()
         and not torch.compiler.is_compiling()
         and all(
             t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous()

@@ -10,7 +10,7 @@ from sparseshift import compiled
 from sparseshift.probability import negative_binomial_kernel as kernel
 from sparseshift.probability.negative_binomial import softmax_log_prob
 
-pytestmark = pytest.mark.skipif(compiled.numba is None, reason="numba is not installed")
+pytestmark = pytest.mark.skipif(not compiled.available(), reason="numba is not installed")
 
 SCALES = {"few": 0.2, "some": 20.0, "many": 5000.0}
 each_scale = pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
