@@ -4,9 +4,16 @@ import math
 from dataclasses import dataclass, replace
 
 from sparseshift.errors import OptionError, require_whole
+from sparseshift.training.precision import PRECISIONS
 
 SCHEDULES = ("half_cosine", "constant")
 OBJECTIVE_SCALES = ("cell", "screen")
+
+_CHOICES = {
+    "schedule": SCHEDULES,
+    "objective_scale": OBJECTIVE_SCALES,
+    "precision": PRECISIONS,
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class TrainingConfig:
         validation_fraction: share of the cells kept aside for the validation ELBO.
         patience: stop after this many evaluations without a better validation ELBO.
         n_evaluations: how often, at most, the validation cells are scored.
+        precision: of matrix products in training: "float32" or "tf32" (accelerators alone).
         compile: whether the step is compiled by torch.compile (Inductor): about twice as fast, after
             half a minute of compiling for each phase; it needs a C++ compiler.
         gradient_clip: largest norm of a gradient, in nats per unit; None: any.
@@ -53,6 +61,7 @@ class TrainingConfig:
     validation_fraction: float = 0.1
     patience: int = 10
     n_evaluations: int = 50
+    precision: str = "float32"
     compile: bool = False
     gradient_clip: float | None = 100.0
 
@@ -62,11 +71,13 @@ class TrainingConfig:
         if self.max_epochs is not None:
             whole = require_whole("max_epochs", self.max_epochs, 1)
             object.__setattr__(self, "max_epochs", whole)
-        for name, choices in (("schedule", SCHEDULES), ("objective_scale", OBJECTIVE_SCALES)):
+        for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise OptionError(
                     f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}."
                 )
+        if not isinstance(self.compile, bool):
+            raise OptionError(f"compile={self.compile!r} must be true or false.")
         self._require_rates()
         self._require_shares()
 

@@ -8,6 +8,7 @@ from sparseshift.training.checkpoint import Checkpoint
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.history import History
 from sparseshift.training.memory import undisturbed
+from sparseshift.training.precision import products
 from sparseshift.training.run import Run
 from sparseshift.training.threads import one_thread
 
@@ -37,7 +38,7 @@ def fit(
         TrainingError: a term of the objective is not finite; the message names it, the epoch and
             the cells. The model then holds the best weights before.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), products(config.precision):
         torch.manual_seed(seed)  # dropout draws from the global generator
         run = Run(model, train, validation, config, seed)
         saved = None if checkpoint is None else checkpoint.read()

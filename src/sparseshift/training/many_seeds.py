@@ -17,6 +17,7 @@ from sparseshift.models.vae import Noise
 from sparseshift.probability.bounds import ElboTerms
 from sparseshift.training.history import History
 from sparseshift.training.memory import undisturbed
+from sparseshift.training.precision import products
 from sparseshift.training.run import Run, learning_rates
 from sparseshift.training.stacked_weights import StackedWeights
 from sparseshift.training.threads import one_thread
@@ -34,7 +35,7 @@ def fit_together(runs: Sequence[Run]) -> list[History]:
         TrainingError: a term of one model's objective is not finite.
     """
     first = runs[0]
-    with torch.random.fork_rng(), compiled.switched_off():
+    with torch.random.fork_rng(), compiled.switched_off(), products(first.config.precision):
         torch.manual_seed(first.seed)
         stack = StackedWeights(
             [run.model for run in runs],

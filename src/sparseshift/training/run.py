@@ -2,14 +2,15 @@
 
 import logging
 import math
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sparseshift.data.cells import CellSource
-from sparseshift.errors import TrainingError
+from sparseshift.errors import OptionError, TrainingError
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.probability.bounds import ElboTerms
 from sparseshift.training.best_weights import BestWeights
@@ -54,7 +55,7 @@ class Run:
         self.optimizer = _optimizer(model, config)
         self.keeper = BestWeights(model, config.patience, validated=validation is not None)
         self.constant, self.peaks = _survey(model, train)
-        self.terms = torch.compile(model, dynamic=False) if config.compile else model
+        self.terms = _compiled(model) if config.compile else model
         self.loss_sum, self.n_losses = 0.0, 0  # since the last record
         self.epochs_done = 0
         self.finished = False
@@ -203,6 +204,20 @@ class Run:
         torch.set_rng_state(tensors["torch_rng"])
         if device.type == "cuda":
             torch.cuda.set_rng_state(tensors["cuda_rng"], device)
+
+
+def _compiled(model: PerturbationVAE) -> Callable[..., ElboTerms]:
+    """The model compiled by Inductor, for batches of each size on its own.
+
+    Raises:
+        OptionError: there is no C++ compiler, which Inductor needs on CPUs.
+    """
+    if model.device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "cl"))):
+        raise OptionError(
+            "compile=True needs a C++ compiler (g++ or clang++), and there is none on the path. "
+            "Install one or leave compile=False."
+        )
+    return torch.compile(model, dynamic=False)
 
 
 def learning_rates(model: PerturbationVAE, config: TrainingConfig) -> dict[str, float]:
