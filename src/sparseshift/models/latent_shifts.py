@@ -1,10 +1,12 @@
-"""Mean shifts of given latents by perturbation: least squares on the design, in units of spread.
+"""Mean shifts of given latents by perturbation, for representations learnt without perturbations.
 
-For representations that were learnt without perturbations. A label's mean is modelled as the sum of
-its parts' shifts, as in the additive models (`models.adaptation` does the same with a prior).
+`least_squares` on arrays, and the unit in which shifts are comparable with those of the VAEs.
 """
 
 import numpy as np
+import torch
+
+from sparseshift.models import least_squares
 
 
 def label_means(latents: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -14,10 +16,12 @@ def label_means(latents: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.n
         latents: (cells, latents).
         code: label of each cell, (cells,), 0 to labels - 1, each at least once.
     """
-    size = np.bincount(code)
-    total = np.zeros((len(size), latents.shape[1]))
-    np.add.at(total, code, latents)
-    return total / size[:, None], size
+    means, size = least_squares.label_means(
+        torch.as_tensor(latents, dtype=torch.float64),
+        torch.as_tensor(code),
+        int(code.max(initial=-1)) + 1,
+    )
+    return means.numpy(), size.numpy()
 
 
 def within_deviation(latents: np.ndarray, code: np.ndarray) -> np.ndarray:
@@ -46,5 +50,5 @@ def least_squares_shifts(means: np.ndarray, size: np.ndarray, design: np.ndarray
     Returns:
         (perturbations, latents).
     """
-    weight = np.sqrt(size)[:, None]
-    return np.linalg.lstsq(weight * design, weight * means, rcond=None)[0]
+    shifts = least_squares.additive_effects(*map(torch.as_tensor, (means, size, design)))
+    return shifts.numpy()
