@@ -57,3 +57,20 @@ def test_decoder_sees_latents_then_covariates_and_takes_particles_in_front() -> 
         torch.testing.assert_close(scores[k], expected)
     alone = Decoder(Hidden(2, [8], "none", 0.0), 6)
     torch.testing.assert_close(alone(z)[0], alone.scores(alone.hidden(z[0])))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scoring_folds_the_normalisation_into_the_weights(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    hidden = Hidden(5, [7, 6], "batch", 0.0).to(dtype)
+    x = torch.randn(40, 5, dtype=dtype)
+    hidden(3.0 * x + 1.0)  # running statistics that are not those of the start
+    for parameter in hidden.parameters():
+        torch.nn.init.normal_(parameter)
+    hidden.eval()
+    with_graph = hidden(x)
+    with torch.no_grad():
+        folded = hidden(x)
+    assert with_graph.requires_grad
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(folded, with_graph.detach(), rtol=tolerance, atol=tolerance)

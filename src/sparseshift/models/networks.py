@@ -1,6 +1,7 @@
 """Encoder and decoder: two hidden layers each, as in the paper (Lopez et al. 2023, appendix)."""
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -39,9 +40,29 @@ class Hidden(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(cells, n_in) to (cells, n_out)."""
-        for layer in self.layers:
-            x = _apply(layer, x)
+        layers = list(self.layers)
+        while layers:
+            layer, following = layers[0], layers[1] if len(layers) > 1 else None
+            if isinstance(layer, nn.Linear) and _can_fold(following):
+                x, layers = _folded(layer, following, x), layers[2:]
+            else:
+                x, layers = _apply(layer, x), layers[1:]
         return x
+
+
+def _can_fold(norm: nn.Module | None) -> TypeGuard[nn.BatchNorm1d]:
+    """Whether a normalisation is a fixed scale and shift: in scoring."""
+    fixed = isinstance(norm, nn.BatchNorm1d) and not norm.training
+    return fixed and not torch.is_grad_enabled()
+
+
+def _folded(layer: nn.Linear, norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
+    """A linear layer with the normalisation after it in its weights: one pass less over particles."""
+    if norm.running_mean is None or norm.running_var is None:
+        raise RuntimeError("Batch normalisation in eval mode needs running statistics.")
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    bias = torch.addcmul(norm.bias, layer.bias - norm.running_mean, scale)
+    return F.linear(x, layer.weight * scale.unsqueeze(1), bias)
 
 
 def _apply(layer: nn.Module, x: Tensor) -> Tensor:
