@@ -1,5 +1,7 @@
 """The training loop: data resident on the device, index-gather batches, Adam, best weights kept."""
 
+import logging
+
 import torch
 
 from sparseshift.data.cells import CellSource
@@ -11,6 +13,8 @@ from sparseshift.training.memory import undisturbed
 from sparseshift.training.precision import products
 from sparseshift.training.run import Run
 from sparseshift.training.threads import one_thread
+
+logger = logging.getLogger(__name__)
 
 
 @one_thread()
@@ -42,8 +46,11 @@ def fit(
         torch.manual_seed(seed)  # dropout draws from the global generator
         run = Run(model, train, validation, config, seed)
         saved = None if checkpoint is None else checkpoint.read()
-        if saved is not None:
-            run.load(*saved)
+        if checkpoint is not None and saved is not None:
+            if run.fits(*saved):
+                run.load(*saved)
+            else:
+                logger.warning("%s is of another fit: this one starts anew.", checkpoint.path)
         while not run.finished:
             run.epoch()
             if checkpoint is not None and (run.finished or checkpoint.is_due()):

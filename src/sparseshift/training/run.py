@@ -176,6 +176,14 @@ class Run:
         # safetensors refuses tensors that share memory, as flat parameters do
         return {name: value.clone() for name, value in tensors.items()}, header
 
+    def fits(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> bool:
+        """Whether a state is one of this fit: the same numbers by name, in the same shapes."""
+        own, expected = self.dump()
+        if not set(header) >= set(expected):
+            return False
+        needed = {n: t for n, t in own.items() if n.startswith("best/") or not header["finished"]}
+        return all(n in tensors and tensors[n].shape == t.shape for n, t in needed.items())
+
     def load(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
         """Goes back to a state that `dump` gave."""
         device = self.model.device
