@@ -121,13 +121,13 @@ def fit_seeds(
 
     A batch of 128 cells leaves most of an accelerator idle; several seeds cost little more than
     one. The models are those of `fit` up to rounding (with dropout, up to other draws of it). On
-    CPUs it saves nothing: use a process a seed. No state is kept on the way.
+    CPUs it saves nothing: use a process a seed. No state is kept on the way, and nothing compiled.
 
     Args:
         adata: the screen.
         preset: a VAE by name.
         seeds: at least one, all different.
-        **settings: the keywords of `fit` but seed and checkpoints.
+        **settings: the keywords of `fit` but seed, checkpoints and compile.
 
     Returns:
         A model a seed, in the order of seeds.
@@ -140,7 +140,7 @@ def fit_seeds(
         raise OptionError(f"seeds={seeds} must be at least one, and all different.")
     if preset in METHODS:
         raise OptionError(f"{preset!r} is not trained in steps. Call fit for each seed.")
-    if wrong := sorted({"seed", "checkpoints"} & set(settings)):
+    if wrong := sorted({"seed", "checkpoints", "compile"} & set(settings)):
         raise OptionError(f"fit_seeds takes seeds, and no {' or '.join(wrong)}.")
     named = {field.name for field in fields(Keywords)} - {"options"}
     keywords = Keywords(

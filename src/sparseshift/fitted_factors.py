@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 import pandas as pd
 
-from sparseshift._version import __version__
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.errors import OptionError, require_whole
 from sparseshift.evaluation.average_effects import log_normalise
 from sparseshift.factor_specification import FactorSpecification
+from sparseshift.model_files import write_model
 from sparseshift.models.latent_shifts import label_means, least_squares_shifts, within_deviation
 from sparseshift.models.linear_factors import LinearFactors, fit_linear_factors
 from sparseshift.screens.cells import read_perturbations, to_cells
@@ -122,22 +122,12 @@ class FittedFactors:
         """Writes model.json and weights.safetensors into a directory (made if needed)."""
         from safetensors.numpy import save_file
 
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
         arrays = {"scale": self.scale, "origin": self.origin, "shifts": self.shifts}
         arrays |= {k: v for k, v in self.factors._asdict().items() if v is not None}
-        content = {
-            "format": FORMAT,
-            "sparseshift": __version__,
-            "specification": asdict(self.spec),
-        }
+        content = {"format": FORMAT, "specification": asdict(self.spec)}
         # safetensors writes the memory as it lies, whatever the order of its axes
         contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
-        save_file(contiguous, path / "weights.safetensors.tmp")
-        text = json.dumps(content, indent=1, allow_nan=False)
-        (path / "model.json.tmp").write_text(text, encoding="utf-8")
-        for name in ("weights.safetensors", "model.json"):
-            (path / f"{name}.tmp").replace(path / name)
+        write_model(path, content, lambda file: save_file(contiguous, file))
 
     @classmethod
     def read(cls, path: str | Path) -> FittedFactors:

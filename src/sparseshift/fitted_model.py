@@ -13,13 +13,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sparseshift._version import __version__
 from sparseshift.data.cell_store import CellStore
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.errors import OptionError
 from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.evaluation.likelihood import cell_iwelbo
+from sparseshift.model_files import write_model
 from sparseshift.models.adaptation import adapted_prior, has_closed_form, with_new_rows
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.presets import get_preset
@@ -223,21 +223,14 @@ class FittedModel:
         """
         from safetensors.torch import save_file
 
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
         content = {
             "format": FORMAT,
-            "sparseshift": __version__,
             "specification": asdict(self.spec),
             "best": self.records.best,
             "history": [_to_json_numbers(r._asdict()) for r in self.records.records],
         }
         state = {k: v.detach().cpu().clone() for k, v in self.module.state_dict().items()}
-        save_file(state, path / "weights.safetensors.tmp")
-        text = json.dumps(content, indent=1, allow_nan=False)
-        (path / "model.json.tmp").write_text(text, encoding="utf-8")
-        for name in ("weights.safetensors", "model.json"):
-            (path / f"{name}.tmp").replace(path / name)
+        write_model(path, content, lambda file: save_file(state, file))
 
     @classmethod
     def read(cls, path: str | Path) -> FittedModel:

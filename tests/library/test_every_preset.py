@@ -1,6 +1,6 @@
 """What every preset can do once it is fitted."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,24 +40,12 @@ def fit_every_preset(training_screen: AnnData) -> Iterator[dict[str, FittedModel
 
 
 Models = dict[str, FittedModel]
-
-
-def assert_same(a: FittedModel, b: FittedModel, screen: AnnData) -> None:
-    """Fails unless both say the same of everything."""
-    np.testing.assert_array_equal(a.latents(screen), b.latents(screen))
-    pd.testing.assert_series_equal(a.iwelbo(screen, 4), b.iwelbo(screen, 4))
-    pd.testing.assert_frame_equal(a.effects(), b.effects())
-    pd.testing.assert_frame_equal(a.inclusion_probability(), b.inclusion_probability())
-    pd.testing.assert_frame_equal(a.history, b.history)
-    pd.testing.assert_frame_equal(a.top_genes(screen), b.top_genes(screen))
-    np.testing.assert_array_equal(a.sample(screen), b.sample(screen))
-    assert a.spec == b.spec
-    assert a.records.best == b.records.best
+AssertSame = Callable[[FittedModel, FittedModel, AnnData], None]
 
 
 @every_preset
 def test_saving_and_loading_change_nothing(
-    preset: str, models: Models, small_screen: AnnData, tmp_path: Path
+    preset: str, models: Models, small_screen: AnnData, tmp_path: Path, assert_same: AssertSame
 ) -> None:
     known = small_screen[small_screen.obs["gene"].isin(KNOWN)]
     models[preset].save(tmp_path / "model")
@@ -70,7 +58,7 @@ def test_saving_and_loading_change_nothing(
 
 
 def test_a_frozen_graph_of_any_prior_can_be_loaded(
-    training_screen: AnnData, tmp_path: Path
+    training_screen: AnnData, tmp_path: Path, assert_same: AssertSame
 ) -> None:
     model = ss.fit(training_screen, "paper.svae", mask_prior="edge_budget", **SETTINGS)
     model.save(tmp_path)
@@ -159,6 +147,7 @@ def test_parts_can_be_combined(
     training_screen: AnnData,
     small_screen: AnnData,
     tmp_path: Path,
+    assert_same: AssertSame,
 ) -> None:
     assert preset in models  # whose fixture makes adaptation quick
     model = ss.fit(training_screen, preset, **SETTINGS, **options)

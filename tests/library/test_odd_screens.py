@@ -162,6 +162,7 @@ def test_a_state_of_another_model_is_not_used(
         ({"seeds": []}, "seeds=[] must be at least one, and all different"),
         ({"seeds": [1, 1]}, "seeds=[1, 1] must be at least one, and all different"),
         ({"seeds": [0], "checkpoints": "x"}, "fit_seeds takes seeds, and no checkpoints"),
+        ({"seeds": [0], "compile": True}, "fit_seeds takes seeds, and no compile"),
     ],
 )
 def test_impossible_seeds_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -131,3 +131,19 @@ def test_gaussian_samples_are_never_negative() -> None:
         drawn = module.sample(torch.full((500, 4), -1.0).double(), torch.ones(500, 1).double())
     assert (drawn >= 0).all()
     assert math.isclose(drawn.min().item(), 0.0)
+
+
+def test_a_promise_about_counts_ends_also_when_what_is_inside_fails() -> None:
+    model = NegativeBinomial(3)
+    counts, scores = torch.tensor([[0.0, 2.0, 40.0]]), torch.zeros(1, 3)
+    expected = model.log_prob(counts, scores)
+
+    def fail() -> None:
+        with model.expecting(torch.tensor([1.0, 2.0, 50.0])):
+            assert model.plan is not None
+            torch.testing.assert_close(model.log_prob(counts, scores), expected)
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        fail()
+    assert model.plan is None

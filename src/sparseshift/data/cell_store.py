@@ -46,13 +46,6 @@ class CellStore:
         """Where batches are."""
         return self.label.device
 
-    @property
-    def totals(self) -> Tensor:
-        """(cells,) float32, sum of each cell's counts, on the device of the batches."""
-        totals = self.counts.totals
-        chosen = totals if self.index is None else totals.index_select(0, self.index)
-        return chosen.to(self.device)
-
     def tensors(self) -> Iterator[Tensor]:
         """All that the cells are, in an order that does not change."""
         yield from self.counts.tensors().values()

@@ -7,7 +7,8 @@
 | gaussian | log(1 + counts scaled to 10,000) | the mean |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +25,15 @@ class Likelihood(nn.Module):
     Densities of different data (counts, log-normalised values) cannot be compared.
     """
 
-    def expect(self, peak: Tensor | None) -> None:
-        """Promises that counts stay below a peak for each gene, so that no batch is searched.
+    @contextmanager
+    def expecting(self, peak: Tensor) -> Iterator[None]:
+        """A promise that counts inside are no larger, so that no batch is searched for its largest.
 
         Args:
-            peak: largest count, (genes,); None: no promise.
+            peak: largest count of each gene, (genes,).
         """
+        del peak
+        yield
 
     def log_prob(self, counts: Tensor, scores: Tensor) -> Tensor:
         """Log probability without what depends on the data alone, in nats, (..., cells).
@@ -69,9 +73,14 @@ class NegativeBinomial(Likelihood):
         self.log_inverse_dispersion = nn.Parameter(torch.zeros(n_genes))
         self.plan: CountPlan | None = None
 
-    def expect(self, peak: Tensor | None) -> None:
+    @contextmanager
+    def expecting(self, peak: Tensor) -> Iterator[None]:
         """Plans where the count term is looked up."""
-        self.plan = None if peak is None else plan_counts(peak.unsqueeze(0))
+        self.plan = plan_counts(peak.unsqueeze(0))
+        try:
+            yield
+        finally:
+            self.plan = None
 
     def log_prob(self, counts: Tensor, scores: Tensor) -> Tensor:
         """Without -log(x!), nats."""

@@ -90,6 +90,20 @@ def _stirling(x, t, log_lift):  # type: ignore[no-untyped-def]
     return value, t * slope - _ONE / first - t / (t + _ONE) / second
 
 
+@inlined
+def _exponentials(counts, scores, out):  # type: ignore[no-untyped-def]  # of one cell: a softmax, undivided
+    total, largest = _f(0.0), scores[0]
+    for g in range(counts.size):
+        total += counts[g]
+        largest = max(largest, scores[g])
+    norm = _f(0.0)
+    for g in range(counts.size):
+        e = _exp(scores[g] - largest)
+        out[g] = e
+        norm += e
+    return total, largest, norm
+
+
 @compiled
 def _slopes(counts, scores, t, value, by_score, by_log_t, scratch):  # type: ignore[no-untyped-def]
     n_cells, n_genes = counts.shape
@@ -98,15 +112,7 @@ def _slopes(counts, scores, t, value, by_score, by_log_t, scratch):  # type: ign
         lift[g] = _log1p(_TWO / t[g])
         value_0[g], slope_0[g] = _stirling(_f(0.0), t[g], lift[g])
     for n in range(n_cells):
-        total, largest = _f(0.0), scores[n, 0]
-        for g in range(n_genes):
-            total += counts[n, g]
-            largest = max(largest, scores[n, g])
-        norm = _f(0.0)
-        for g in range(n_genes):
-            e = _exp(scores[n, g] - largest)
-            by_score[n, g] = e
-            norm += e
+        total, largest, norm = _exponentials(counts[n], scores[n], by_score[n])
         scale = total / norm
         log_p, pull = _f(0.0), _f(0.0)
         mean_slope = scratch[3]
@@ -135,15 +141,7 @@ def _rates(counts, scores, t, value):  # type: ignore[no-untyped-def]
     row = np.empty(n_genes, np.float32)
     for i in range(n_rows):
         n = i % n_cells
-        total, largest = _f(0.0), scores[i, 0]
-        for g in range(n_genes):
-            total += counts[n, g]
-            largest = max(largest, scores[i, g])
-        norm = _f(0.0)
-        for g in range(n_genes):
-            e = _exp(scores[i, g] - largest)
-            row[g] = e
-            norm += e
+        total, largest, norm = _exponentials(counts[n], scores[i], row)
         scale = total / norm
         log_p = _f(0.0)
         for g in range(n_genes):

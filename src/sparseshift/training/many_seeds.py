@@ -48,10 +48,9 @@ def fit_together(runs: Sequence[Run]) -> list[History]:
         while not all(run.finished for run in runs):
             for run in runs:
                 run.model.train()
-            first.model.likelihood.expect(peaks)
-            for i, index in enumerate(zip(*(run.batches() for run in runs), strict=True)):
-                _step(runs, stack, index, first.steps_done + i)
-            first.model.likelihood.expect(None)  # validation cells may have larger counts
+            with first.model.likelihood.expecting(peaks):
+                for i, index in enumerate(zip(*(run.batches() for run in runs), strict=True)):
+                    _step(runs, stack, index, first.steps_done + i)
             for run in runs:
                 run.end_epoch()
     for run in runs:

@@ -68,10 +68,11 @@ class Run:
     def epoch(self) -> None:
         """One pass over the training cells, and an evaluation if one is due."""
         self.model.train()
-        self.model.likelihood.expect(self.peaks)
-        for i, index in enumerate(self.batches()):
-            self._step(index, self.steps_done + i)
-        self.model.likelihood.expect(None)  # validation cells may have larger counts
+        with self.model.likelihood.expecting(
+            self.peaks
+        ):  # validation cells may have larger counts
+            for i, index in enumerate(self.batches()):
+                self._step(index, self.steps_done + i)
         self.end_epoch()
 
     def end_epoch(self) -> None:

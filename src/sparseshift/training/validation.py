@@ -28,11 +28,6 @@ class Validation(NamedTuple):
     reconstruction: float = math.nan
     kl: float = math.nan
 
-    @property
-    def is_finite(self) -> bool:
-        """Whether every term is."""
-        return all(map(math.isfinite, self))
-
 
 def chunk_size(cells: CellSource) -> int:
     """How many cells to score at once: few floats at a time."""

@@ -11,7 +11,6 @@ from sparseshift.models.warm_start.inclusion import (
     bernoulli_inclusion,
     beta_inclusion,
     budget_inclusion,
-    threshold_logits,
 )
 
 EFFECTS = torch.tensor([0.0, 0.05, -0.3, 0.7, -1.5, 4.0]).double()
@@ -82,10 +81,3 @@ def test_free_edges_and_unseen_perturbations() -> None:
         assert not closed_form(torch.ones(1, 2), unseen).any()
     prior = bernoulli_inclusion(torch.ones(1, 2), unseen, 0.1)
     torch.testing.assert_close(prior, torch.full((1, 2), 0.1))
-
-
-def test_logits_ask_for_size_and_for_certainty() -> None:
-    effects = torch.tensor([[0.9, -1.1, 3.1], [0.9, -1.1, 3.1]])
-    logits = threshold_logits(effects, torch.tensor([100.0, 1.0]))
-    assert logits.tolist() == [[-2.0, 2.0, 2.0], [-2.0, -2.0, 2.0]]
-    assert threshold_logits(effects, torch.zeros(2)).max() == -2.0

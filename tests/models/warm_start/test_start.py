@@ -55,7 +55,7 @@ def test_latents_and_effects_are_found(design: Tensor) -> None:
     start = rotated_start(mixed(z), torch.zeros_like(z), label, design)
     assert start.agreement == 1.0
     assert matched(start, z, mixed(z)).min() > 0.99
-    edges = (start.logits > 0).sum(1)
+    edges = (start.effects.abs() > 1.0).sum(1)
     assert torch.equal(edges, (truth() != 0).sum(1))
     torch.testing.assert_close(start.effects.norm(dim=1), truth().norm(dim=1), rtol=0.15, atol=0.0)
 
@@ -110,7 +110,7 @@ def test_dead_latents_small_labels_and_unseen_perturbations() -> None:
     for name, value in start._asdict().items():
         assert torch.isfinite(torch.as_tensor(value)).all(), name
     assert start.cells[3:5].tolist() == pytest.approx([0.0, 1.0])
-    assert not (start.logits[3] > 0).any()
+    assert not start.effects[3].any()
     # a latent without shifts is the last of the new ones
     assert start.effects[torch.arange(40) != 4, 5].abs().max() < 0.2
 
@@ -118,7 +118,7 @@ def test_dead_latents_small_labels_and_unseen_perturbations() -> None:
 def test_only_a_control() -> None:
     z, label = draws(20, N_LATENTS), torch.zeros(20, dtype=torch.long)
     start = rotated_start(z, torch.ones_like(z), label, torch.zeros(1, 0))
-    assert start.effects.shape == start.logits.shape == (0, N_LATENTS)
+    assert start.effects.shape == (0, N_LATENTS)
     torch.testing.assert_close(start.origin, z.mean(0))
 
 

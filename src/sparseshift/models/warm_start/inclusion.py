@@ -17,7 +17,7 @@ from torch import Tensor
 def beta_inclusion(effects: Tensor, cells: Tensor, alpha: float) -> Tensor:
     """The best q under cost(q) = -(alpha - 1) log(1 - q): max(0, 1 - 2 (alpha - 1) / (n m^2)).
 
-    The cost is the negative log density of Beta(1, alpha) (Lopez et al. 2023), as in `BetaMask`.
+    The cost is the negative log density of Beta(1, alpha) (Lopez et al. 2023), as in `mask_priors.BetaMap`.
     1/2 is passed at n m^2 = 4 (alpha - 1).
 
     Args:
@@ -64,28 +64,3 @@ def budget_inclusion(effects: Tensor, cells: Tensor, price: float) -> Tensor:
         (perturbations, latents), 0 or 1.
     """
     return (cells.unsqueeze(1) * effects.square() > 2.0 * price).to(effects)
-
-
-def threshold_logits(
-    effects: Tensor,
-    cells: Tensor,
-    *,
-    threshold: float = 1.0,
-    standard_errors: float = 3.0,
-    logit: float = 2.0,
-) -> Tensor:
-    """Logits to start from: +logit where a shift is large and more than noise, else -logit.
-
-    Args:
-        effects: m, (perturbations, latents), in standard deviations of z within a label.
-        cells: n of each perturbation, (perturbations,).
-        threshold: smallest |m| of an edge.
-        standard_errors: smallest |m| sqrt(n), which matters below 9 cells at the defaults.
-        logit: size of the logits; sigmoid(2) = .88.
-
-    Returns:
-        (perturbations, latents).
-    """
-    large = effects.abs() > threshold
-    certain = effects.abs() * cells.sqrt().unsqueeze(1) > standard_errors
-    return torch.where(large & certain, logit, -logit).to(effects)

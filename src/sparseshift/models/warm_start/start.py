@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from sparseshift.models.least_squares import additive_effects, effect_precision, label_means
-from sparseshift.models.warm_start.inclusion import threshold_logits
 from sparseshift.models.warm_start.rotation import sparsest_rotation
 from sparseshift.models.warm_start.whitening import whitening, within_label_covariance
 
@@ -19,7 +18,6 @@ class RotatedStart(NamedTuple):
         origin: c, in the old coordinates, (latents,).
         effects: of each perturbation on z', (perturbations, latents), not masked.
         cells: how many cells each effect is worth, (perturbations,).
-        logits: of the inclusion probabilities, (perturbations, latents).
         criteria: of every start of the rotation, (starts,).
         agreement: share of the starts that ended at the best; below 1/2 the rotation is not to be
             trusted: too few perturbations, too dense, too small.
@@ -29,7 +27,6 @@ class RotatedStart(NamedTuple):
     origin: Tensor
     effects: Tensor
     cells: Tensor
-    logits: Tensor
     criteria: Tensor
     agreement: float
 
@@ -46,9 +43,8 @@ def rotated_start(
     *,
     n_starts: int = 16,
     seed: int = 0,
-    threshold: float = 1.0,
 ) -> RotatedStart:
-    """Whitens, rotates to sparse effects and reads off effects and logits.
+    """Whitens, rotates to sparse effects and reads off effects.
 
     The origin is the mean of the control cells (rows of zeros in the design); without any it is
     found with the rotation: most perturbations leave a given latent where it was.
@@ -64,7 +60,6 @@ def rotated_start(
         design: (labels, perturbations).
         n_starts: of the rotation.
         seed: of these starts.
-        threshold: smallest effect that starts as an edge, standard deviations within a label.
     """
     mean, design, label = mean.detach().double().cpu(), design.double().cpu(), label.cpu()
     covariance = within_label_covariance(mean, variance.detach(), label, len(design))
@@ -90,7 +85,6 @@ def rotated_start(
         origin=torch.linalg.solve(w, origin),
         effects=effects,
         cells=cells,
-        logits=threshold_logits(effects, cells, threshold=threshold),
         criteria=rotation.criteria,
         agreement=rotation.agreement,
     )
