@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,6 +53,11 @@ def switched_off() -> Iterator[None]:
         yield
     finally:
         _enabled = before
+
+
+def arrays(*tensors: Tensor) -> Iterator[np.ndarray]:
+    """Tensors as what loops take: the same memory, without a gradient."""
+    return (tensor.detach().numpy() for tensor in tensors)
 
 
 def usable(*tensors: Tensor) -> bool:

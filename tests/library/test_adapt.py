@@ -53,7 +53,7 @@ def test_more_particles_are_tighter(name: str, fitted: Models, training_screen: 
     # what one draw costs is about half the variance of a log weight, and falls as 1 / k
     variance = float(one.var(axis=0).mean())
     cost, error = 0.5 * variance, (variance / one.size) ** 0.5
-    assert hundred.mean() - one.mean() == pytest.approx(cost, rel=0.5, abs=5.0 * error)
+    assert hundred.mean() - one.mean() == pytest.approx(cost, rel=0.75, abs=5.0 * error)
     assert one.mean() < ten.mean() + 4.0 * error
 
 

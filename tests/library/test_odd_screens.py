@@ -180,7 +180,7 @@ def test_linear_baselines_have_no_seeds_to_train_together() -> None:
 def test_seeds_together_are_fits_of_their_own() -> None:
     adata = screen()
     # a rotation of hardly trained latents turns rounding into other signs
-    settings = {**SETTINGS, "normalisation": "none", "warm_start": None}
+    settings = {**SETTINGS, "normalisation": "none", "warm_start": None, "n_evaluations": 1}
     together = ss.fit_seeds(adata, "svae_plus", seeds=[3, 1], **settings)
     for model, seed in zip(together, (3, 1), strict=True):
         alone = ss.fit(adata, "svae_plus", seed=seed, **settings)

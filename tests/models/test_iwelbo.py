@@ -12,6 +12,7 @@ from torch.distributions import Normal
 
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
+from sparseshift.models.importance_weights import log_weights
 from sparseshift.models.priors import ShiftPrior
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.presets import PRESETS
@@ -96,7 +97,7 @@ def test_iwelbo_approaches_the_log_likelihood(
             parameter.mul_(0.6)  # so that q is not far from the posterior
     expected = log_likelihood_by_quadrature(model, cells, graph)
     n_particles = 40_000
-    log_w = model.log_weights(cells, n_particles, torch.Generator().manual_seed(0), graph=graph)
+    log_w = log_weights(model, cells, n_particles, torch.Generator().manual_seed(0), graph=graph)
     weight = (log_w - log_w.max(0).values).exp()
     error = (weight.std(0) / weight.mean(0)).numpy() / math.sqrt(n_particles)
     assert error.max() < 0.1

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
+from sparseshift import compiled
 from sparseshift.errors import OptionError
 from sparseshift.models.priors import Shift
 from sparseshift.probability.masked_shift import (
@@ -224,3 +225,28 @@ def test_members_are_the_parts_of_each_label_with_their_doses() -> None:
         assert torch.equal(rebuilt, row)
     assert members(DESIGN[:1])[0].shape == (1, 0)
     assert members(DESIGN[[1, 6]])[0].shape == (2, 1)
+
+
+@pytest.mark.skipif(not compiled.available(), reason="numba is not installed")
+@pytest.mark.parametrize("uncertain", [False, True])
+@pytest.mark.parametrize("order", [1, 2, 3])
+@torch.no_grad()
+def test_the_compiled_density_is_that_of_float64(order: int, uncertain: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    design = torch.eye(4)
+    design[0, :order] = 1.0
+    inclusion = torch.rand(4, 5, generator=generator)
+    inclusion[1], inclusion[2] = 0.0, 1.0  # components that cannot occur
+    effect = 3.0 * torch.randn(4, 5, generator=generator)
+    variance = torch.rand(4, 5, generator=generator) if uncertain else None
+    z = 4.0 * torch.randn(6, 9, 5, generator=generator)
+    label = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 0])
+    parts = (design, inclusion, effect, *([] if variance is None else [variance]))
+    assert compiled.usable(z, *parts)
+    found = subset_mixture(*parts).log_density(z, label)
+    exact = subset_mixture(*(part.double() for part in parts)).log_density(z.double(), label)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-4)
+    z[1, 2, 3] = torch.nan
+    broken = subset_mixture(*parts).log_density(z, label)
+    assert torch.isnan(broken[1, 2])
+    assert torch.isfinite(broken).sum() == broken.numel() - 1

@@ -80,7 +80,7 @@ def test_dropout_differs_between_seeds(make: Make, make_model: MakeModel) -> Non
     config = TrainingConfig(max_epochs=1, batch_size=46, n_evaluations=1)
     # equal weights, batches and noise: dropout alone tells them apart
     fit_together([Run(model, train, validation, config, 0) for model in models])
-    first, second, _ = (model.encoder.mean.weight for model in models)
+    first, second, _ = (model.encoder.head.weight for model in models)
     assert not torch.allclose(first, second)
 
 

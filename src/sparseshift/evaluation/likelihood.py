@@ -5,11 +5,11 @@ from torch import Tensor
 
 from sparseshift.data.cells import CellSource
 from sparseshift.errors import OptionError
-from sparseshift.models.vae import PerturbationVAE, decoded_at_once
+from sparseshift.models.importance_weights import decoded_at_once, log_weights
+from sparseshift.models.vae import PerturbationVAE
 from sparseshift.probability.bounds import iwelbo
 from sparseshift.training.memory import undisturbed
 
-_ROWS = 20_000  # particles of cells whose latents are held at once: a few MB
 _PARTICLES_DECODED = 32  # of a cell at once, at least: the cell's own terms cost as much as a few
 
 
@@ -30,13 +30,8 @@ def cell_iwelbo(
     generator = torch.Generator(device=cells.device).manual_seed(seed)
     n_genes = cells.n_genes
     share = decoded_at_once(cells.device) // (n_genes * min(n_particles, _PARTICLES_DECODED))
-    cells_at_once = max(1, min(cells.n_cells, share, _ROWS))
+    cells_at_once = max(1, min(cells.n_cells, share))
     bounds = cells.design.new_empty(cells.n_cells)  # results in a list would fragment memory
     for place, batch in zip(bounds.split(cells_at_once), cells.chunks(cells_at_once), strict=True):
-        at_once = max(1, _ROWS // batch.n_cells)
-        chunks = [
-            model.log_weights(batch, min(at_once, n_particles - done), generator, graph=graph)
-            for done in range(0, n_particles, at_once)
-        ]
-        place.copy_(iwelbo(torch.cat(chunks)))
+        place.copy_(iwelbo(log_weights(model, batch, n_particles, generator, graph=graph)))
     return bounds

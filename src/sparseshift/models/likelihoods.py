@@ -9,6 +9,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,14 @@ class Likelihood(nn.Module):
             scores: the decoder's output, (..., cells, genes).
         """
         raise NotImplementedError
+
+    def prepared(self, counts: Tensor) -> Callable[[Tensor], Tensor]:
+        """`log_prob` of these counts as a function of scores, for many particles without a gradient.
+
+        Args:
+            counts: (cells, genes).
+        """
+        return partial(self.log_prob, counts)
 
     def constant(self, counts: Tensor) -> Tensor:
         """What `log_prob` leaves out, in nats, (cells,): add it to compare with anything."""
@@ -86,6 +95,12 @@ class NegativeBinomial(Likelihood):
         """Without -log(x!), nats."""
         return negative_binomial.softmax_log_prob(
             counts, scores, self.log_inverse_dispersion, self.plan
+        )
+
+    def prepared(self, counts: Tensor) -> Callable[[Tensor], Tensor]:
+        """What no particle changes is computed once."""
+        return negative_binomial.softmax_log_prob_of(
+            counts, self.log_inverse_dispersion, self.plan
         )
 
     def constant(self, counts: Tensor) -> Tensor:

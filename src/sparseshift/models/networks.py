@@ -1,92 +1,159 @@
 """Encoder and decoder: two hidden layers each, as in the paper (Lopez et al. 2023, appendix)."""
 
-from collections.abc import Sequence
-from typing import TypeGuard
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparseshift.models.log_count_product import log_count_product
+
 NORMALISATIONS = ("layer", "batch", "none")
 
+Function = Callable[[Tensor], Tensor]
 
-class Hidden(nn.Module):
-    """Hidden layers: linear, normalisation, ReLU, dropout.
+
+class HiddenLayer(nn.Module):
+    """dropout(relu(normalise(x W + b))).
+
+    Under batch normalisation there is no b: the normalisation would take it out again.
 
     Args:
         n_in: width of the input.
-        widths: width of each hidden layer.
+        n_out: width of the output.
         normalisation: "layer", "batch" (momentum .01, eps 1e-3, as the paper's code) or "none".
         dropout: share of units dropped in training.
+    """
+
+    def __init__(self, n_in: int, n_out: int, normalisation: str, dropout: float) -> None:
+        super().__init__()
+        bound = 1.0 / math.sqrt(n_in)  # as nn.Linear
+        self.weight = nn.Parameter(torch.empty(n_in, n_out).uniform_(-bound, bound))
+        self.bias: nn.Parameter | None = None
+        self.norm: nn.BatchNorm1d | nn.LayerNorm | None = None
+        if normalisation == "batch":
+            self.norm = nn.BatchNorm1d(n_out, momentum=0.01, eps=1e-3)
+        else:
+            self.bias = nn.Parameter(torch.empty(n_out).uniform_(-bound, bound))
+            self.norm = nn.LayerNorm(n_out) if normalisation == "layer" else None
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(cells, n_in) to (cells, n_out)."""
+        return self.activate(x @ self.weight)
+
+    def activate(self, products: Tensor) -> Tensor:
+        """What follows x W, (cells, n_out); may overwrite it."""
+        if self.bias is not None:
+            products = products + self.bias
+        h = _normalised(self.norm, products).relu_()
+        return F.dropout(h, self.dropout, self.training) if self.dropout > 0.0 else h
+
+    def prepared(self) -> Function:
+        """The layer as it is now, for many cells without a gradient.
+
+        Batch normalisation, in eval mode a fixed scale and shift, goes into the weights: a pass
+        less over all particles.
+        """
+        if self.training or not isinstance(self.norm, nn.BatchNorm1d):
+            return self
+        mean, variance = _statistics(self.norm)
+        scale = self.norm.weight * (variance + self.norm.eps).rsqrt()
+        weight, bias = self.weight * scale, torch.addcmul(self.norm.bias, mean, scale, value=-1.0)
+        return lambda x: torch.addmm(bias, x, weight).relu_()
+
+    @torch.no_grad()
+    def add(self, amount: Tensor) -> None:
+        """Adds `amount`, (n_out,), to x W for good."""
+        if self.bias is not None:
+            self.bias.add_(amount)
+        elif isinstance(self.norm, nn.BatchNorm1d):
+            _statistics(self.norm)[0].sub_(amount)
+
+
+def _statistics(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    if norm.running_mean is None or norm.running_var is None:  # unreachable: they are tracked
+        raise RuntimeError("Batch normalisation has lost its running statistics.")
+    return norm.running_mean, norm.running_var
+
+
+def _normalised(norm: nn.BatchNorm1d | nn.LayerNorm | None, x: Tensor) -> Tensor:
+    if not isinstance(norm, nn.BatchNorm1d):
+        return x if norm is None else norm(x)
+    # what the module does, without what calling it costs
+    return torch.batch_norm(
+        x,
+        norm.weight,
+        norm.bias,
+        norm.running_mean,
+        norm.running_var,
+        norm.training,
+        norm.momentum or 0.0,
+        norm.eps,
+        torch.backends.cudnn.enabled,
+    )
+
+
+class Hidden(nn.Module):
+    """Hidden layers one after the other.
+
+    Args:
+        n_in: width of the input.
+        widths: width of each layer; none: the input goes through.
+        normalisation: of every layer.
+        dropout: of every layer.
     """
 
     def __init__(
         self, n_in: int, widths: Sequence[int], normalisation: str, dropout: float
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for width in widths:
-            layers.append(nn.Linear(n_in, width))
-            if normalisation == "batch":
-                layers.append(nn.BatchNorm1d(width, momentum=0.01, eps=1e-3))
-            elif normalisation == "layer":
-                layers.append(nn.LayerNorm(width))
-            layers.append(nn.ReLU())
-            if dropout > 0:
-                layers.append(nn.Dropout(dropout))
-            n_in = width
-        self.layers = nn.Sequential(*layers)
-        self.n_out = n_in
+        sizes = [n_in, *widths]
+        layers = (HiddenLayer(*size, normalisation, dropout) for size in pairwise(sizes))
+        self.layers = cast(Sequence[HiddenLayer], nn.ModuleList(layers))
+        self.n_out = sizes[-1]
 
     def forward(self, x: Tensor) -> Tensor:
         """(cells, n_in) to (cells, n_out)."""
-        layers = list(self.layers)
-        while layers:
-            layer, following = layers[0], layers[1] if len(layers) > 1 else None
-            if isinstance(layer, nn.Linear) and _can_fold(following):
-                x, layers = _folded(layer, following, x), layers[2:]
-            else:
-                x, layers = _apply(layer, x), layers[1:]
+        for layer in self.layers:
+            x = layer(x)
         return x
 
+    def of_counts(self, counts: Tensor, given: Tensor | None) -> Tensor:
+        """`forward` of [log(1 + counts), given].
 
-def _can_fold(norm: nn.Module | None) -> TypeGuard[nn.BatchNorm1d]:
-    """Whether a normalisation is a fixed scale and shift: in scoring."""
-    fixed = isinstance(norm, nn.BatchNorm1d) and not norm.training
-    return fixed and not torch.is_grad_enabled()
+        Args:
+            counts: (cells, genes).
+            given: (cells, n_given), or None.
+        """
+        if not self.layers:
+            x = counts.log1p()
+            return x if given is None else torch.cat([x, given], dim=-1)
+        first, *others = self.layers
+        if given is None:
+            products = log_count_product(counts, first.weight)
+        else:
+            of_genes, of_given = first.weight.tensor_split([counts.shape[-1]])
+            products = torch.addmm(log_count_product(counts, of_genes), given, of_given)
+        x = first.activate(products)
+        for layer in others:
+            x = layer(x)
+        return x
 
+    def prepared(self) -> Function:
+        """The layers as they are now, for many cells without a gradient."""
+        layers = [layer.prepared() for layer in self.layers]
 
-def _folded(layer: nn.Linear, norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """A linear layer with the normalisation after it in its weights: one pass less over particles."""
-    if norm.running_mean is None or norm.running_var is None:
-        raise RuntimeError("Batch normalisation in eval mode needs running statistics.")
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    bias = torch.addcmul(norm.bias, layer.bias - norm.running_mean, scale)
-    return F.linear(x, layer.weight * scale.unsqueeze(1), bias)
+        def through(x: Tensor) -> Tensor:
+            for layer in layers:
+                x = layer(x)
+            return x
 
-
-def _apply(layer: nn.Module, x: Tensor) -> Tensor:
-    # what the modules do, without what calling a module costs: a tenth of a step at 100 genes
-    if isinstance(layer, nn.Linear):
-        return linear(layer, x)
-    if isinstance(layer, nn.BatchNorm1d):
-        return torch.batch_norm(
-            x,
-            layer.weight,
-            layer.bias,
-            layer.running_mean,
-            layer.running_var,
-            layer.training,
-            layer.momentum or 0.0,
-            layer.eps,
-            torch.backends.cudnn.enabled,
-        )
-    return x.relu_() if isinstance(layer, nn.ReLU) else layer(x)
-
-
-def linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """A linear layer, (..., n_in) to (..., n_out), without the overhead of calling a module."""
-    return F.linear(x, layer.weight, layer.bias)
+        return through
 
 
 class Encoder(nn.Module):
@@ -103,16 +170,15 @@ class Encoder(nn.Module):
     def __init__(self, hidden: Hidden, n_latents: int) -> None:
         super().__init__()
         self.hidden = hidden
-        self.mean = nn.Linear(hidden.n_out, n_latents)
-        self.log_variance = nn.Linear(hidden.n_out, n_latents)
+        self.n_latents = n_latents
+        self.head = nn.Linear(hidden.n_out, 2 * n_latents)  # means, then log variances
 
     def forward(self, counts: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Counts (cells, genes), given (cells, n_given) to mean and std, each (cells, latents)."""
-        x = counts.log1p()
-        h = self.hidden(x if given is None else torch.cat([x, given], dim=-1))
+        h = self.hidden.of_counts(counts, given)
+        mean, log_variance = linear(self.head, h).split(self.n_latents, dim=-1)
         # clamped far outside what data reach: keeps exp finite while early steps are wild
-        log_variance = linear(self.log_variance, h)
-        return linear(self.mean, h), (0.5 * log_variance.clamp(-14.0, 6.0)).exp()
+        return mean, (0.5 * log_variance.clamp(-14.0, 6.0)).exp()
 
 
 class Decoder(nn.Module):
@@ -130,7 +196,19 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Z (..., cells, latents), covariates (cells, n_covariates) to (..., cells, genes)."""
+        return self._decode(self.hidden, z, covariates)
+
+    def prepared(self) -> Callable[[Tensor, Tensor | None], Tensor]:
+        """The decoder as it is now, for many particles without a gradient."""
+        return partial(self._decode, self.hidden.prepared())
+
+    def _decode(self, hidden: Function, z: Tensor, covariates: Tensor | None) -> Tensor:
         if covariates is not None:
             z = torch.cat([z, covariates.expand(*z.shape[:-1], -1)], dim=-1)
-        flat = self.hidden(z.reshape(-1, z.shape[-1]))
+        flat = hidden(z.reshape(-1, z.shape[-1]))
         return linear(self.scores, flat).view(*z.shape[:-1], -1)
+
+
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer, (..., n_in) to (..., n_out), without the overhead of calling a module."""
+    return F.linear(x, layer.weight, layer.bias)

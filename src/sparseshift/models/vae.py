@@ -15,8 +15,6 @@ from sparseshift.models.networks import Decoder, Encoder
 from sparseshift.models.priors import LatentPrior, ShiftNoise
 from sparseshift.probability.bounds import ElboTerms
 
-_LOG_2PI = 1.8378770664093453
-
 POSTERIORS = ("cells", "basal", "conditional")
 
 
@@ -30,14 +28,6 @@ class Noise(NamedTuple):
 
     latent: Tensor
     shift: ShiftNoise = ShiftNoise()
-
-
-def decoded_at_once(device: torch.device) -> int:
-    """Floats of decoder output to hold at once where nothing need be kept for a gradient.
-
-    On a CPU as much as stays in a core's cache until it is summed up, elsewhere 200 MB.
-    """
-    return 500_000 if device.type == "cpu" else 50_000_000
 
 
 class PerturbationVAE(nn.Module):
@@ -80,16 +70,16 @@ class PerturbationVAE(nn.Module):
     @property
     def n_latents(self) -> int:
         """Dimensions of z."""
-        return self.encoder.mean.out_features
+        return self.encoder.n_latents
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.encoder.mean.weight.device
+        return self.encoder.head.weight.device
 
     def draw_noise(self, cells: Cells, generator: torch.Generator | None = None) -> Noise:
         """What one evaluation of the ELBO of these cells needs."""
-        weight = self.encoder.mean.weight
+        weight = self.encoder.head.weight
         latent = torch.randn(
             cells.n_cells,
             self.n_latents,
@@ -138,69 +128,6 @@ class PerturbationVAE(nn.Module):
             self.prior.cost(n_training_cells),
         )
 
-    def log_weights(
-        self,
-        cells: Cells,
-        n_particles: int,
-        generator: torch.Generator | None = None,
-        *,
-        graph: str = "soft",
-    ) -> Tensor:
-        """Log importance weights log p(x | z) p(z | a) / q(z | x), z ~ q, the mask summed out.
-
-        Where the encoder sees the shift, masks and effects are drawn for each particle instead,
-        and the average over particles is over them, too.
-
-        Args:
-            cells: n cells.
-            n_particles: draws a cell.
-            generator: of the draws.
-            graph: "soft", or "map" for masks on where their probability is above 1/2.
-
-        Returns:
-            (particles, n), nats; with all constants, so that exp of it averages to p(x | a).
-        """
-        if self.posterior_kind == "basal":
-            repeated = _repeat(cells, n_particles)
-            density = self.prior.density(cells.design, graph=graph)
-            shift = density.sample_shift(repeated.label, generator)
-            mean, std = self.posterior(repeated, shift)
-            particles = (n_particles, cells.n_cells, self.n_latents)
-            shift, mean, std = (part.reshape(particles) for part in (shift, mean, std))
-        else:
-            mean, std = self.posterior(cells)
-        noise = torch.randn(
-            n_particles,
-            *mean.shape[-2:],
-            generator=generator,
-            dtype=mean.dtype,
-            device=mean.device,
-        )
-        z = mean + std * noise
-        log_q = -0.5 * (noise.square() + _LOG_2PI).sum(-1) - std.log().sum(-1)
-        if self.posterior_kind == "basal":
-            log_prior = -0.5 * ((z - shift).square() + _LOG_2PI).sum(-1)
-        else:
-            density = self.prior.density(cells.design, graph=graph)
-            log_prior = density.log_density(z, cells.label)
-        log_x = self._log_likelihood(z, cells) + self.likelihood.constant(cells.counts)
-        return log_x + log_prior - log_q
-
-    def _log_likelihood(self, z: Tensor, cells: Cells) -> Tensor:
-        """Of each particle, (particles, n), nats without constants, few particles at a time.
-
-        Args:
-            z: particles of the cells' latents, (particles, n, latents).
-            cells: n cells.
-        """
-        covariates = self.covariates(cells)
-        at_once = max(1, decoded_at_once(z.device) // max(1, cells.counts.numel()))
-        parts = [
-            self.likelihood.log_prob(cells.counts, self.decoder(part, covariates))
-            for part in z.split(at_once)
-        ]
-        return torch.cat(parts)
-
     def sample(self, cells: Cells, generator: torch.Generator | None = None) -> Tensor:
         """New cells with the labels, batches and totals of these, (n, genes).
 
@@ -216,7 +143,7 @@ class PerturbationVAE(nn.Module):
         columns = []
         if self.n_batches > 1:
             one_hot = F.one_hot(cells.batch, self.n_batches)
-            columns.append(one_hot.to(self.encoder.mean.weight.dtype))
+            columns.append(one_hot.to(self.encoder.head.weight.dtype))
         if self.embedding is not None:
             columns.append(self._embedded(cells))
         return torch.cat(columns, dim=-1) if columns else None
@@ -225,12 +152,3 @@ class PerturbationVAE(nn.Module):
         if self.embedding is None:
             raise RuntimeError("A conditional model has lost its embedding.")
         return (cells.design @ self.embedding)[cells.label]
-
-
-def _repeat(cells: Cells, times: int) -> Cells:
-    return Cells(
-        cells.counts.repeat(times, 1),
-        cells.label.repeat(times),
-        cells.batch.repeat(times),
-        cells.design,
-    )

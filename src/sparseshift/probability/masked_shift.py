@@ -9,13 +9,16 @@ m_pj ~ Bernoulli(q_pj). Two expectations over the masks have closed forms:
 They are different: E[log p] (training) is not log E[p] (scoring).
 """
 
+from collections.abc import Callable
 from itertools import product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from sparseshift import compiled
 from sparseshift.errors import OptionError
+from sparseshift.probability import masked_shift_kernel as kernel
 
 MAX_COMBINATION = 8  # 2**8 mixture components a latent; screens have two or three
 
@@ -60,18 +63,27 @@ class SubsetMixture(NamedTuple):
         Returns:
             (particles, cells): summed over latents.
         """
+        return self.log_density_of(label)(z)
+
+    def log_density_of(self, label: Tensor) -> Callable[[Tensor], Tensor]:
+        """`log_density` of these labels as a function of z."""
         means, log_weights = self.means[label], self.log_weights[label]
-        if self.variances is None:
-            half_precision = means.new_full((1, means.shape[1], 1), 0.5)
-        else:
+        half_precision = torch.full_like(means, 0.5)
+        if self.variances is not None:
             half_precision = 0.5 / self.variances[label]
             log_weights = log_weights - 0.5 * self.variances[label].log()
-        components = [
-            log_weights[:, c] - half_precision[:, c] * (z - means[:, c]).square()
-            for c in range(means.shape[1])
-        ]
-        mixture = components[0] if len(components) == 1 else _logsumexp(components)
-        return mixture.sum(-1) - 0.5 * z.shape[-1] * _LOG_2PI
+        parts = tuple(part.transpose(0, 1) for part in (means, log_weights, half_precision))
+        dense = tuple(part.contiguous() for part in parts)
+        constant = 0.5 * means.shape[-1] * _LOG_2PI
+
+        def log_density(z: Tensor) -> Tensor:
+            if compiled.usable(z, *dense) and not torch.is_grad_enabled():
+                return kernel.log_densities(z, *dense) - constant
+            components = [w - p * (z - m).square() for m, w, p in zip(*parts, strict=True)]
+            mixture = components[0] if len(components) == 1 else _logsumexp(components)
+            return mixture.sum(-1) - constant
+
+        return log_density
 
     def sample(self, label: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draws z of shape (cells, latents) given label (cells,)."""

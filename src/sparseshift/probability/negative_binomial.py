@@ -11,6 +11,7 @@ that softmax, likelihood and gradients are made together: one exp and one log1p 
 function. Beyond t = e^60, where it is Poisson to the last digit, t is taken to be e^60.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -58,9 +59,23 @@ def softmax_log_prob(
             plan = plan_counts(counts) if plan is None else plan
             value = _SoftmaxLogProb.apply(counts, flat, log_inverse_dispersion, plan)[0]  # type: ignore[no-untyped-call]
         return value.view(scores.shape[:-1])
-    plan = plan_counts(counts) if plan is None else plan
-    rate = _rate(counts, scores, log_inverse_dispersion)
-    return rate + count_term(counts, log_inverse_dispersion, plan)
+    return softmax_log_prob_of(counts, log_inverse_dispersion, plan)(scores)
+
+
+def softmax_log_prob_of(
+    counts: Tensor, log_inverse_dispersion: Tensor, plan: CountPlan | None = None
+) -> Callable[[Tensor], Tensor]:
+    """`softmax_log_prob` of these counts as a function of scores, without a gradient.
+
+    Args:
+        counts: (cells, genes).
+        log_inverse_dispersion: (genes,).
+        plan: of the counts; None: made from them.
+    """
+    with torch.no_grad():
+        t, totals = _inverse_dispersion(log_inverse_dispersion), counts.sum(-1)
+        of_counts = count_term(counts, log_inverse_dispersion, plan)
+    return lambda scores: of_counts + _rates(counts, totals, scores, t)
 
 
 def count_term(
@@ -82,14 +97,12 @@ def _inverse_dispersion(log_inverse_dispersion: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _rate(counts: Tensor, scores: Tensor, log_inverse_dispersion: Tensor) -> Tensor:
-    t = _inverse_dispersion(log_inverse_dispersion)
-    if compiled.usable(counts, scores, t):
-        return kernel.rates(counts, scores, t)
-    total = counts.sum(-1)
+def _rates(counts: Tensor, totals: Tensor, scores: Tensor, t: Tensor) -> Tensor:
+    if compiled.usable(counts, totals, scores, t):
+        return kernel.rates(counts, totals, scores, t)
     ratio = scores.softmax(-1)  # becomes m / t, then its log1p, in place
-    log_scale = torch.xlogy(total, total) - total * log_normaliser(scores, ratio)
-    ratio.mul_(total.unsqueeze(-1) / t).log1p_()
+    log_scale = torch.xlogy(totals, totals) - totals * log_normaliser(scores, ratio)
+    ratio.mul_(totals.unsqueeze(-1) / t).log1p_()
     return log_scale + (scores - ratio).mul_(counts).sum(-1) - ratio @ t
 
 

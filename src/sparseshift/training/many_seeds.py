@@ -68,9 +68,7 @@ def _step(runs: Sequence[Run], stack: StackedWeights, index: Sequence[Tensor], s
     terms = _terms(runs[0], stack.by_name(leaves), batches, noises)
     total = torch.zeros((), device=leaves[0].device)
     for run, places, own in zip(runs, index, terms, strict=True):
-        loss = run.loss(own, step)
-        run.note(own, places, loss)
-        total = total + loss
+        total = total + run.loss(own, places, step)
     gradients = torch.autograd.grad(total, leaves, materialize_grads=True)
     stack.descend(gradients, runs[0].schedule.rate(step))
 

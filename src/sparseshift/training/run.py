@@ -91,29 +91,29 @@ class Run:
     def _step(self, index: Tensor, step: int) -> None:
         batch = self.train.take(index)
         noise = self.model.draw_noise(batch, self.generator)
-        terms = self.terms(batch, noise, self.train.n_cells)
-        loss = self.loss(terms, step)
-        self.note(terms, index, loss)
+        loss = self.loss(self.terms(batch, noise, self.train.n_cells), index, step)
         self.optimizer.step(loss, self.schedule.rate(step))
 
-    def loss(self, terms: ElboTerms, step: int) -> Tensor:
-        """What is minimised, scalar."""
-        reconstruction, kl = terms.means(self.train.n_cells)
-        weight = self.model.beta * self.schedule.kl_weight(step)
-        return self.scale * (weight * kl - reconstruction)
+    def loss(self, terms: ElboTerms, index: Tensor, step: int) -> Tensor:
+        """What is minimised, scalar; its parts are added to the running mean of the negative ELBO.
 
-    def note(self, terms: ElboTerms, index: Tensor, loss: Tensor) -> None:
-        """Adds a step to the running mean of the negative ELBO.
+        Args:
+            terms: of the cells.
+            index: the cells' positions among the training cells.
+            step: steps done so far.
 
         Raises:
-            TrainingError: the loss is not finite.
+            TrainingError: a term is not finite.
         """
-        if not math.isfinite(loss.item()):
+        reconstruction, kl = terms.means(self.train.n_cells)
+        negative_elbo = kl.item() - reconstruction.item()
+        if not math.isfinite(negative_elbo):
             self.keeper.restore()
             where = f"epoch {self.epochs_done + 1} (seed {self.seed})"
             raise TrainingError(_not_finite(terms, index, where))
-        reconstruction, kl = (part.item() for part in terms.means(self.train.n_cells))
-        self.loss_sum, self.n_losses = self.loss_sum + kl - reconstruction, self.n_losses + 1
+        self.loss_sum, self.n_losses = self.loss_sum + negative_elbo, self.n_losses + 1
+        weight = self.model.beta * self.schedule.kl_weight(step)
+        return self.scale * (weight * kl - reconstruction)
 
     def _evaluate(self) -> None:
         self.model.eval()
