@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-
-from sparseshift.data import simulation
 from sparseshift.data.placement import check_storage
+from sparseshift.data.simulators.registry import draw
 from sparseshift.errors import OptionError, require_whole
 from sparseshift.fitted_factors import (
     FittedFactors,
@@ -22,6 +19,7 @@ from sparseshift.fitted_factors import (
 from sparseshift.fitted_model import FittedModel
 from sparseshift.fitting import Keywords, choose_recipe, fit_members, split_options
 from sparseshift.models.linear_factors import METHODS
+from sparseshift.screens.simulated import as_anndata
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -161,52 +159,27 @@ def load(path: str | Path) -> FittedModel:
     return factors or FittedModel.read(path)
 
 
-def simulate(name: Literal["paper"] = "paper", *, seed: int = 0, **sizes: int) -> AnnData:
+def simulate(name: str = "paper", *, seed: int = 0, **settings: Any) -> AnnData:
     """A simulated screen whose latents and targets are known.
 
     Args:
-        name: "paper", the simulator of the code behind Lopez et al. (2023). It gives every gene a
-            million counts over all cells, so that depth depends on the number of cells.
+        name: "paper", the simulator of the code behind Lopez et al. (2023), which gives every gene a
+            million counts over all cells, so that depth depends on the number of cells; or
+            "default", with a library for each cell, control cells, batches, combinations and more.
         seed: of all draws.
-        **sizes: n_perturbations (100), n_cells_per_perturbation (250), n_control_cells (0),
-            n_latents (15), n_genes (100).
+        **settings: n_perturbations (100), n_cells_per_perturbation (250), n_control_cells (0;
+            default: 1,000), n_latents (15), n_genes (100; default: 500); for those of "default"
+            alone see `sparseshift.data.simulators.default`.
 
     Returns:
-        Counts in X (cells, genes); obs["perturbation"] ("p000", ..., "control"); obsm["z"] the true
-        latents (cells, latents); uns["shifts"] their true shifts (perturbations, latents), in the
-        order of uns["perturbations"].
+        Counts in X (cells, genes); obs["perturbation"] ("p000", "p000+p001", "control"), obs["batch"],
+        obs["perturbed"]; obsm["z"] the true latents (cells, latents); uns["shifts"] their true
+        shifts (perturbations, latents), in the order of uns["perturbations"].
 
     Raises:
-        OptionError: an unknown simulator or size, or a size that is not positive.
+        OptionError: an unknown simulator or setting, or an impossible value.
     """
-    from anndata import AnnData
-    from scipy import sparse
-
-    if name != "paper":
-        raise OptionError(f"There is no simulator {name!r}. The simulators are: paper.")
-    known = (
-        "n_perturbations",
-        "n_cells_per_perturbation",
-        "n_control_cells",
-        "n_latents",
-        "n_genes",
-    )
-    if unknown := sorted(set(sizes) - set(known)):
-        raise OptionError(f"simulate: unknown {', '.join(unknown)}. Known: {', '.join(known)}.")
-    drawn = simulation.paper(np.random.default_rng(seed), **sizes)
-    names = np.array([f"p{i:03d}" for i in range(len(drawn.shifts))] + ["control"])
-    screen = AnnData(
-        X=sparse.csr_matrix(drawn.counts.astype(np.float32)),
-        obs=pd.DataFrame(
-            {"perturbation": pd.Categorical(names[drawn.perturbation])},
-            index=[f"cell_{i}" for i in range(len(drawn.counts))],
-        ),
-        var=pd.DataFrame(index=[f"gene_{i}" for i in range(drawn.counts.shape[1])]),
-    )
-    screen.obsm["z"] = drawn.latents
-    screen.uns["shifts"] = drawn.shifts
-    screen.uns["perturbations"] = names[:-1]
-    return screen
+    return as_anndata(draw(name, seed, settings))
 
 
 def check_options(

@@ -6,6 +6,7 @@ from scipy import sparse
 
 import sparseshift as ss
 from sparseshift.errors import OptionError
+from sparseshift.screens import simulated
 
 SIZES: dict[str, Any] = {
     "n_perturbations": 6,
@@ -46,6 +47,30 @@ def test_seeds_and_no_control() -> None:
     assert "control" not in set(a.obs["perturbation"])
 
 
+def test_combinations_batches_and_guides_of_the_default_simulator() -> None:
+    screen = ss.simulate(
+        "default", seed=0, **SIZES, n_combinations=2, n_batches=3, guide_efficiency=0.5
+    )
+    labels = screen.obs["perturbation"].astype(str)
+    doubles = sorted(set(labels[labels.str.contains(r"\+")]))
+    assert len(doubles) == 2
+    assert all(double.split("+") == sorted(double.split("+")) for double in doubles)
+    assert set(screen.obs["batch"]) == {"b0", "b1", "b2"}
+    assert not screen.obs["perturbed"][labels == "control"].any()
+    shift = dict(zip(screen.uns["perturbations"], screen.uns["shifts"], strict=True))
+    for label in set(labels) - {"control"}:
+        own = (labels == label) & screen.obs["perturbed"]
+        expected = sum(shift[part] for part in label.split("+"))
+        rest = screen.obsm["z"][own] - expected
+        assert np.abs(rest.mean(0)).max() < 5.0 / np.sqrt(own.sum())
+
+
+def test_many_cells_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ss.simulate(seed=0, **SIZES)
+    monkeypatch.setattr(simulated, "_AT_ONCE", 7)
+    assert (ss.simulate(seed=0, **SIZES).X != whole.X).nnz == 0
+
+
 def test_the_screen_can_be_fitted() -> None:
     screen = ss.simulate(seed=0, **SIZES)
     options: dict[str, Any] = {"n_latents": 2, "steps": 5, "warm_start": None}
@@ -59,9 +84,11 @@ def test_the_screen_can_be_fitted() -> None:
         (
             "paper",
             {"n_cells": 3, "a": 1},
-            "unknown a, n_cells. Known: n_perturbations, n_cells_per",
+            "unknown a, n_cells. Known to 'paper': n_perturbations, n_cells_per",
         ),
-        ("scale", {}, "There is no simulator 'scale'. The simulators are: paper"),
+        ("scale", {}, "There is no simulator 'scale'. The simulators are: paper, default"),
+        ("paper", {"density": 0.5}, "unknown density. Known to 'paper': n_perturbations"),
+        ("default", {"density": 3.0}, "density=3.0 must be above 0"),
         ("paper", {"n_genes": 0}, "n_genes=0 must be at least 1"),
         ("paper", {"n_control_cells": -1}, "n_control_cells=-1 must not be negative"),
     ],

@@ -49,7 +49,7 @@ def test_parameters_keep_their_values_and_can_be_loaded() -> None:
     model = net()
     before = copy.deepcopy(model.state_dict())
     flat = FlatAdam([ParameterGroup(list(model.parameters()), 0.1)], 1.0)
-    assert flat.flat[0].numel() == sum(p.numel() for p in model.parameters())
+    assert flat.values.numel() == sum(p.numel() for p in model.parameters())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
     x = torch.ones(1, 3, dtype=torch.float64)

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sparseshift.data.simulators.registry import check_names
 from sparseshift.errors import OptionError, SparseshiftError
 
 
@@ -48,15 +49,38 @@ class SplitParameters(Strict):
 
 
 class SimulationParameters(Strict):
-    """A simulated screen in place of a file (`sparseshift.simulate`)."""
+    """A simulated screen in place of a file (`sparseshift.simulate`); null: the simulator's default."""
 
-    name: Literal["paper"] = "paper"
+    name: Literal["paper", "default"] = "paper"
     seed: int = 0
-    n_perturbations: int = Field(default=100, ge=1)
-    n_cells_per_perturbation: int = Field(default=250, ge=1)
-    n_control_cells: int = Field(default=0, ge=0)
-    n_latents: int = Field(default=15, ge=1)
-    n_genes: int = Field(default=100, ge=1)
+    n_perturbations: int | None = Field(default=None, ge=1)
+    n_cells_per_perturbation: int | None = Field(default=None, ge=1)
+    n_control_cells: int | None = Field(default=None, ge=0)
+    n_combinations: int | None = Field(default=None, ge=0)
+    n_latents: int | None = Field(default=None, ge=1)
+    n_genes: int | None = Field(default=None, ge=1)
+    n_targeted_latents: int | None = Field(default=None, ge=1)
+    n_batches: int | None = Field(default=None, ge=1)
+    effect_size: float | None = Field(default=None, ge=0.0)
+    density: float | None = Field(default=None, gt=0.0, le=1.0)
+    graph: Literal["random", "identifiable", "confounded"] | None = None
+    guide_efficiency: float | None = Field(default=None, ge=0.0, le=1.0)
+    batch_effect: float | None = Field(default=None, ge=0.0)
+    depth: float | None = Field(default=None, ge=1.0)
+    depth_spread: float | None = Field(default=None, ge=0.0)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the simulator, those that are not its defaults."""
+        return self.model_dump(exclude={"name", "seed"}, exclude_none=True)
+
+    @model_validator(mode="after")
+    def _known_to_the_simulator(self) -> "SimulationParameters":
+        try:
+            check_names(self.name, self.settings)
+        except OptionError as error:
+            raise ValueError(str(error)) from None
+        return self
 
 
 class ScreenParameters(Strict):

@@ -74,7 +74,7 @@ class Moments(NamedTuple):
 class FlatAdam:
     """Adam (Kingma & Ba 2015) with clipping of the gradient's norm.
 
-    The parameters become views of one vector a group, and so do their gradients.
+    The parameters become views of one vector, and so do their gradients.
 
     Args:
         groups: at least one parameter in all.
@@ -94,37 +94,31 @@ class FlatAdam:
         filled = [group for group in groups if group.parameters]
         self.parameters = [parameter for group in filled for parameter in group.parameters]
         self.rates = [group.learning_rate for group in filled]
-        self.sizes = [len(group.parameters) for group in filled]
-        self.flat = [_flatten(group.parameters) for group in filled]
+        sizes = [sum(p.numel() for p in group.parameters) for group in filled]
+        self.values, self.gradient = _flatten(self.parameters)
+        self.groups = list(zip(self.values.split(sizes), self.gradient.split(sizes), strict=True))
         self.gradient_clip = math.inf if gradient_clip is None else gradient_clip
         self.eps = eps
         self.weight_decay = weight_decay
-        self.moments = [Moments.of(vector) for vector in self.flat]
+        self.moments = [Moments.of(values) for values, _ in self.groups]
 
     def step(self, loss: Tensor, rate: float) -> None:
         """One step down the gradient of `loss`, with all learning rates scaled by `rate`."""
         # not loss.backward(): that would zero every gradient first, and then add to it
         slopes = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
-        start = 0
-        for vector, n_tensors in zip(self.flat, self.sizes, strict=True):
-            torch.cat(
-                [slope.reshape(-1) for slope in slopes[start : start + n_tensors]],
-                out=_gradient(vector),
-            )
-            start += n_tensors
+        torch.cat([slope.reshape(-1) for slope in slopes], out=self.gradient)
         self._descend(rate)
 
     @torch.no_grad()
     def _descend(self, rate: float) -> None:
-        gradients = [_gradient(vector) for vector in self.flat]
-        norm = torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]).norm()
-        # divides the gradients within the step; at most a rounding for gradients that are not cut
+        norm = torch.linalg.vector_norm(self.gradient)
+        # divides the gradient within the step; at most a rounding for one that is not cut
         excess = ((norm + 1e-6) / self.gradient_clip).clamp(min=1.0).float()
-        for vector, gradient, moments, largest in zip(
-            self.flat, gradients, self.moments, self.rates, strict=True
+        for (values, gradient), moments, largest in zip(
+            self.groups, self.moments, self.rates, strict=True
         ):
             moments.descend(
-                vector,
+                values,
                 gradient,
                 rate=largest * rate,
                 eps=self.eps,
@@ -146,20 +140,14 @@ class FlatAdam:
             value.copy_(state[name])
 
 
-def _gradient(vector: Tensor) -> Tensor:
-    gradient = vector.grad
-    if gradient is None:  # unreachable: set when flattened
-        raise RuntimeError("A flat parameter has lost its gradient.")
-    return gradient
-
-
-def _flatten(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
-    flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
-    flat.grad = torch.zeros_like(flat)
+def _flatten(parameters: Sequence[nn.Parameter]) -> tuple[Tensor, Tensor]:
+    """Values and gradients of all parameters, which become views of the two vectors."""
+    values = torch.cat([p.detach().reshape(-1) for p in parameters])
+    gradient = torch.zeros_like(values)
     start = 0
     for parameter in parameters:
         stop = start + parameter.numel()
-        parameter.data = flat.data[start:stop].view_as(parameter)
-        parameter.grad = flat.grad[start:stop].view_as(parameter)
+        parameter.data = values[start:stop].view_as(parameter)
+        parameter.grad = gradient[start:stop].view_as(parameter)
         start = stop
-    return flat
+    return values, gradient

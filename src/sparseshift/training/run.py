@@ -55,7 +55,7 @@ class Run:
         self.optimizer = _optimizer(model, config)
         self.keeper = BestWeights(model, config.patience, validated=validation is not None)
         self.constant, self.peaks = _survey(model, train)
-        self.terms = _compiled(model) if config.compile else model
+        self.terms = _compiled(model) if config.compile else model.elbo_terms
         self.loss_sum, self.n_losses = 0.0, 0  # since the last record
         self.epochs_done = 0
         self.finished = False
@@ -113,7 +113,8 @@ class Run:
             raise TrainingError(_not_finite(terms, index, where))
         self.loss_sum, self.n_losses = self.loss_sum + negative_elbo, self.n_losses + 1
         weight = self.model.beta * self.schedule.kl_weight(step)
-        return self.scale * (weight * kl - reconstruction)
+        loss = weight * kl - reconstruction
+        return loss if self.scale == 1.0 else self.scale * loss
 
     def _evaluate(self) -> None:
         self.model.eval()

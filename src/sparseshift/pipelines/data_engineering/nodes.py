@@ -11,7 +11,8 @@ def simulate_screen(parameters: ScreenParameters) -> Any:
     """A simulated screen as AnnData."""
     from sparseshift.api import simulate
 
-    return simulate(**(parameters.simulate or SimulationParameters()).model_dump())
+    chosen = parameters.simulate or SimulationParameters()
+    return simulate(chosen.name, seed=chosen.seed, **chosen.settings)
 
 
 def check_raw(raw: Any, parameters: ScreenParameters) -> dict[str, Any]:

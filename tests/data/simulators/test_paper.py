@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sparseshift.data import simulation
-from sparseshift.data.simulation import Simulation
+from sparseshift.data.simulators import decoder
+from sparseshift.data.simulators.paper import paper
+from sparseshift.data.simulators.simulation import Simulation
 from sparseshift.errors import OptionError
 
 # of 40 perturbations x 50 cells and 100 controls, 15 latents, 100 genes: seeds 0 to 9, widened
@@ -15,7 +16,7 @@ SPREAD_OF_TOTALS = (0.10, 0.40)  # standard deviation of a cell's total, as a sh
 @pytest.fixture(scope="module")
 def drawn() -> Simulation:
     """The reference screen."""
-    return simulation.paper(
+    return paper(
         np.random.default_rng(0),
         n_perturbations=40,
         n_cells_per_perturbation=50,
@@ -62,7 +63,7 @@ def test_latents_are_standard_normal_around_their_shift(drawn: Simulation) -> No
 
 
 def test_shifts_are_sparse_and_of_size_five() -> None:
-    screen = simulation.paper(
+    screen = paper(
         np.random.default_rng(1), n_perturbations=3000, n_cells_per_perturbation=1, n_genes=2
     )
     targets = (screen.shifts != 0).sum(1)
@@ -82,23 +83,36 @@ def test_shifts_are_sparse_and_of_size_five() -> None:
 
 def test_genes_depend_on_the_latents_and_not_on_the_label() -> None:
     rng = np.random.default_rng(2)
-    screen = simulation.paper(rng, n_perturbations=1, n_cells_per_perturbation=3000, n_genes=5)
+    screen = paper(rng, n_perturbations=1, n_cells_per_perturbation=3000, n_genes=5)
     halves = np.log(screen.counts[:1500].mean(0) / screen.counts[1500:].mean(0))
     assert np.abs(halves).max() < 0.2
 
 
 def test_seeds() -> None:
     sizes = {"n_perturbations": 4, "n_cells_per_perturbation": 5, "n_genes": 7, "n_latents": 2}
-    a, b, c = (simulation.paper(np.random.default_rng(s), **sizes) for s in (0, 0, 1))
+    a, b, c = (paper(np.random.default_rng(s), **sizes) for s in (0, 0, 1))
     for field in ("counts", "latents", "perturbation", "shifts"):
         np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
     assert not np.array_equal(a.counts, c.counts)
     assert not np.array_equal(a.shifts, c.shifts)
 
 
+def test_cells_in_parts_are_the_same_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"n_perturbations": 4, "n_cells_per_perturbation": 5, "n_genes": 7, "n_latents": 2}
+    whole = paper(np.random.default_rng(0), **sizes)
+    monkeypatch.setattr(decoder, "_AT_ONCE", 3)
+    np.testing.assert_array_equal(paper(np.random.default_rng(0), **sizes).counts, whole.counts)
+
+
+def test_one_cell_and_gene_are_refused() -> None:
+    sizes = {"n_perturbations": 1, "n_cells_per_perturbation": 1, "n_genes": 1}
+    with pytest.raises(OptionError, match="one cell and one gene do not vary"):
+        paper(np.random.default_rng(0), **sizes)
+
+
 def test_smallest_sizes() -> None:
     sizes = {"n_perturbations": 1, "n_cells_per_perturbation": 2, "n_genes": 1, "n_latents": 1}
-    screen = simulation.paper(np.random.default_rng(0), **sizes)
+    screen = paper(np.random.default_rng(0), **sizes)
     assert screen.counts.shape == (2, 1)
     assert (screen.shifts != 0).all()
 
@@ -109,6 +123,6 @@ def test_smallest_sizes() -> None:
 @pytest.mark.parametrize("size", [0, -3])
 def test_sizes_that_are_not_positive_are_refused(name: str, size: int) -> None:
     with pytest.raises(OptionError, match=f"{name}={size} must be at least 1"):
-        simulation.paper(np.random.default_rng(0), **{name: size})
+        paper(np.random.default_rng(0), **{name: size})
     with pytest.raises(OptionError, match="n_control_cells=-1 must not be negative"):
-        simulation.paper(np.random.default_rng(0), n_control_cells=-1)
+        paper(np.random.default_rng(0), n_control_cells=-1)
