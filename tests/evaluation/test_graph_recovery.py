@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import precision_recall_fscore_support
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from sparseshift.errors import OptionError
-from sparseshift.evaluation.graph_recovery import graph_recovery
+from sparseshift.evaluation.graph_recovery import graph_average_precision, graph_recovery
 from sparseshift.evaluation.latent_matching import LatentMatching, match_latents
 
 
@@ -123,3 +123,37 @@ def test_graphs_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(OptionError, match=message):
         graph_recovery(true, found, matching_of(*matching))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_average_precision_is_that_of_scikit_learn_where_latents_match(seed: int) -> None:
+    true, _ = graphs(seed=seed)
+    inclusion = np.random.default_rng(seed).random(true.shape)
+    order = [3, 1, 0, 2]
+    back = matching_of(*np.argsort(order).tolist())
+    expected = average_precision_score(true.ravel(), inclusion.ravel())
+    found = graph_average_precision(true, inclusion[:, order], back)
+    assert found == pytest.approx(expected)
+    assert graph_average_precision(true, true.astype(float), matching_of(0, 1, 2, 3)) == 1.0
+
+
+def test_average_precision_of_surplus_and_missing_latents() -> None:
+    true, _ = graphs()
+    exact = true.astype(float)
+    surplus = np.hstack([exact, np.ones((12, 1))])  # as sure of twelve wrong edges as of the true
+    n = int(true.sum())
+    score = graph_average_precision(true, surplus, matching_of(0, 1, 2, 3))
+    assert score == pytest.approx(n / (n + 12))
+    # edges of a latent without a match come after all others
+    missing = graph_average_precision(true, exact[:, 1:], matching_of(-1, 0, 1, 2))
+    kept = int(true[:, 1:].sum())
+    precision = n / true.size  # once everything is called
+    assert missing > kept / n
+    assert missing < kept / n + (n - kept) / n * max(precision, 0.6)
+    assert graph_average_precision(np.zeros_like(true), exact, matching_of(0, 1, 2, 3)) == 0.0
+
+
+def test_average_precision_refuses_what_does_not_fit() -> None:
+    true, _ = graphs()
+    with pytest.raises(OptionError, match="true_edges has 12 perturbations and found_edges 11"):
+        graph_average_precision(true, true[:11].astype(float), matching_of(0, 1, 2, 3))

@@ -10,7 +10,7 @@ from scipy import stats
 from sparseshift.errors import OptionError
 from sparseshift.evaluation.latent_matching import (
     Correlation,
-    absolute_correlations,
+    correlations,
     match_latents,
 )
 
@@ -30,10 +30,10 @@ def latents(n_true: int = 4, n_learnt: int = 4, seed: int = 0) -> tuple[np.ndarr
 def test_correlations_are_those_of_scipy(kind: Correlation) -> None:
     true, learnt = latents(3, 5)
     learnt = np.round(learnt)  # ties
-    found = absolute_correlations(true, learnt, kind)
+    found = correlations(true, learnt, kind)
     reference = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}[kind]
     expected = [
-        [abs(reference(true[:, i], learnt[:, j]).statistic) for j in range(5)] for i in range(3)
+        [reference(true[:, i], learnt[:, j]).statistic for j in range(5)] for i in range(3)
     ]
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
@@ -42,7 +42,7 @@ def test_correlations_are_those_of_scipy(kind: Correlation) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_matching_is_the_best_of_all(n_true: int, n_learnt: int, seed: int) -> None:
     true, learnt = latents(n_true, n_learnt, seed)
-    r = absolute_correlations(true, learnt)
+    r = np.abs(correlations(true, learnt))
     # a column of zeros for each true latent that may stay alone
     padded = np.hstack([r, np.zeros((n_true, n_true))])
     best = max(
@@ -66,6 +66,17 @@ def test_order_sign_and_scale_change_nothing(kind: Correlation) -> None:
     found = match_latents(true, changed, kind)
     np.testing.assert_array_equal(order[found.learnt], expected.learnt)
     np.testing.assert_allclose(found.correlation, expected.correlation, atol=1e-9)
+
+
+@every_kind
+def test_signed_matches_are_lost_with_the_sign(kind: Correlation) -> None:
+    true, _ = latents()
+    turned = true * [1.0, -1.0, 2.0, 1.0]
+    found = match_latents(true, turned, kind, signed=True)
+    assert found.learnt[[0, 2, 3]].tolist() == [0, 2, 3]
+    assert found.correlation[1] < 0.5
+    assert match_latents(true, turned, kind).mcc == pytest.approx(1.0)
+    assert match_latents(true, -true, kind, signed=True).mcc < 0.5
 
 
 def test_ranks_do_not_see_a_monotone_warp() -> None:
@@ -94,7 +105,7 @@ def test_constant_latents_match_nothing(kind: Correlation) -> None:
     dead[:, 1] = 0.1  # not exact in binary, so its mean is not exact either
     dead[:, 3] = 0.0
     found = match_latents(true, dead, kind)
-    assert (absolute_correlations(true, dead, kind)[:, [1, 3]] == 0.0).all()
+    assert (correlations(true, dead, kind)[:, [1, 3]] == 0.0).all()
     assert not {1, 3} & set(found.learnt.tolist())
     assert (found.learnt == -1).sum() == 2
     assert (found.correlation[found.learnt == -1] == 0.0).all()
@@ -115,10 +126,8 @@ def test_missing_latents_count_as_zero() -> None:
 @pytest.mark.filterwarnings("error")
 def test_extreme_units_are_still_units() -> None:
     true, learnt = latents()
-    expected = absolute_correlations(true, learnt)
-    np.testing.assert_allclose(
-        absolute_correlations(true * 1e300, learnt * 1e-300), expected, atol=1e-12
-    )
+    expected = correlations(true, learnt)
+    np.testing.assert_allclose(correlations(true * 1e300, learnt * 1e-300), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
 def fit_every_preset(training_screen: AnnData) -> Iterator[dict[str, FittedModel]]:
     """A few steps of each, by its own recipe but for the search for a rotation."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(recipes, "start_from_rotation", lambda *_: None)
+        patched.setattr(recipes, "start_from_rotation", lambda *_, **__: None)
         quick = partial(adapted_by_gradient, steps=20)
         patched.setattr(fitted_model, "adapted_by_gradient", quick)
         yield {name: ss.fit(training_screen, name, **SETTINGS) for name in PRESETS}
@@ -117,7 +117,7 @@ def test_only_a_model_whose_encoder_sees_the_perturbation_needs_labels_for_laten
 @every_preset
 def test_what_is_recorded(preset: str, models: Models) -> None:
     history, made = models[preset].history, get_preset(preset)
-    n_phases = 1 if made.recipe in ("plain", "rotation_only") else 2
+    n_phases = {"plain": 1, "rotation_only": 1, "paper": 2, "rotation": 3}[made.recipe]
     assert sorted(set(history["phase"])) == list(range(n_phases))
     assert np.isfinite(history.to_numpy(dtype=float)).all()
     assert models[preset].spec.recipe == made.recipe

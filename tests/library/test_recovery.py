@@ -18,7 +18,8 @@ from sparseshift.screens.columns import Columns
 from sparseshift.screens.filters import Filters, filter_screen
 
 LATENTS = ["mcc_pearson", "mcc_spearman", "r2"]
-EDGES = ["graph_precision", "graph_recall", "graph_f1"]
+EDGES = ["graph_precision", "graph_recall", "graph_f1", "graph_auprc", "graph_shd"]
+PUBLISHED = ["paper_graph_precision", "paper_graph_recall", "paper_graph_f1"]
 COLUMNS = Columns("perturbation", "control")
 KEY = RunKey("simulated", "some", "held_out", 0)
 DENSE = ("vae", "ivae", "cpa_vae", "pca")
@@ -55,8 +56,14 @@ def models(screen: AnnData, split: Split) -> dict[str, Model]:
 def scores(model: Model, screen: AnnData, split: Split) -> pd.Series:
     table = score_recovery(model, screen, split, KEY)
     assert list(table.columns) == METRIC_COLUMNS
-    assert (table["subset"] == "trained").all()
-    return table.set_index("metric")["value"]
+    published = table["metric"].str.startswith("paper_")
+    assert (table["subset"] == np.where(published, "all", "trained")).all()
+    return table[~published].set_index("metric")["value"]
+
+
+def published_scores(model: Model, screen: AnnData, split: Split) -> pd.Series:
+    table = score_recovery(model, screen, split, KEY).set_index("metric")["value"]
+    return table[[name for name in table.index if name.startswith("paper_")]]
 
 
 @pytest.mark.parametrize("preset", [*DENSE, *SPARSE])
@@ -70,7 +77,9 @@ def test_latents_are_scored_on_the_cells_of_trained_perturbations(
     assert found["mcc_spearman"] == pytest.approx(match_latents(true, learnt, "spearman").mcc)
     assert found["r2"] == pytest.approx(latent_r2(true, learnt).mean)
     assert found.index.tolist() == LATENTS + (EDGES if preset in SPARSE else [])
-    assert found.between(0.0, 1.0).all()
+    assert found.drop("graph_shd", errors="ignore").between(0.0, 1.0).all()
+    published = published_scores(models[preset], screen, split)
+    assert published.index.tolist() == (PUBLISHED if preset in SPARSE else [])
 
 
 @pytest.mark.parametrize("preset", ["svae_plus", "sams_vae", "pca"])
@@ -112,9 +121,10 @@ def test_the_truth_scores_one_and_each_wrong_edge_costs(
     monkeypatch.setattr(recovery, "FittedModel", Oracle)
     oracle = cast("Any", Oracle(cast("ss.FittedModel", models["svae_plus"]), screen))
     found = scores(oracle, screen, split)
-    np.testing.assert_allclose(found, 1.0)
+    perfect = {**dict.fromkeys(LATENTS + EDGES, 1.0), "graph_shd": 0.0}
+    assert found.to_dict() == pytest.approx(perfect)
     oracle.edges.loc["p001"] = 1.0 - oracle.edges.loc["p001"]  # never trained: does not count
-    np.testing.assert_allclose(scores(oracle, screen, split), 1.0)
+    assert scores(oracle, screen, split).to_dict() == pytest.approx(perfect)
     rows = oracle.edges.index != "p001"
     n_true = int(oracle.edges[rows].to_numpy().sum())
     i, j = np.argwhere(oracle.edges.to_numpy() * rows[:, None])[0]
@@ -122,6 +132,28 @@ def test_the_truth_scores_one_and_each_wrong_edge_costs(
     found = scores(oracle, screen, split)
     assert found["graph_precision"] == 1.0
     assert found["graph_recall"] == pytest.approx((n_true - 1) / n_true)
+    assert found["graph_shd"] == 1.0
+    assert found["graph_auprc"] < 1.0
+
+
+def test_the_published_scores_match_on_signs_and_count_perturbations_never_trained(
+    models: dict[str, Model], screen: AnnData, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sparseshift.scoring import recovery
+
+    monkeypatch.setattr(recovery, "FittedModel", Oracle)
+    oracle = cast("Any", Oracle(cast("ss.FittedModel", models["svae_plus"]), screen))
+    true = pd.DataFrame(screen.uns["shifts"] != 0.0, index=screen.uns["perturbations"])
+    # the untrained p001 has every edge on; the latent of negative sign has no match
+    n_found = int(true.drop(index="p001").to_numpy().sum()) + 3
+    flipped = int(np.flatnonzero((oracle.turn < 0).any(axis=1))[0])
+    n_correct = int(true.drop(columns=flipped).to_numpy().sum())
+    expected = [n_correct / n_found, n_correct / int(true.to_numpy().sum())]
+    found = published_scores(oracle, screen, split)
+    np.testing.assert_allclose(found[PUBLISHED[:2]], expected)
+    oracle.turn = np.abs(oracle.turn)
+    n_correct = int(true.to_numpy().sum())
+    assert published_scores(oracle, screen, split)[PUBLISHED[1]] == 1.0
 
 
 def test_truth_survives_the_filters(

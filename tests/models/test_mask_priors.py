@@ -22,8 +22,11 @@ from sparseshift.models.mask_priors import (
     MaskPrior,
     MeanLossL1,
     NoPrior,
+    Strengths,
     mask_prior,
 )
+from sparseshift.models.warm_start.inclusion import beta_inclusion
+from sparseshift.models.warm_start.strength import strengths
 from sparseshift.probability.bernoulli import entropy
 
 LOGIT = torch.linspace(-12.0, 12.0, 12, dtype=torch.float64).reshape(3, 4)
@@ -40,7 +43,7 @@ KINDS = {
 
 def prior_of(name: str, alpha: float = 3.0) -> MaskPrior:
     """The prior of this name."""
-    return mask_prior(name, alpha=alpha, inclusion=0.05, budget=2.0).double()
+    return mask_prior(name, Strengths(alpha, 0.05, 2.0, len(LOGIT))).double()
 
 
 def test_names_are_those_of_the_table() -> None:
@@ -268,3 +271,26 @@ def test_the_best_probability_for_fixed_posterior_means(name: str, squared: floa
         inside = special.digamma(1.0 + found) - special.digamma(alpha + 1.0 - found)
         expected[name] = special.expit(inside + 0.5 * squared)
     assert found == pytest.approx(expected[name], abs=0.006)
+
+
+def test_alpha_that_is_left_open_is_the_number_of_rows_until_effects_are_seen() -> None:
+    prior = mask_prior("beta_map", Strengths(None, 0.05, 2.0, len(LOGIT))).double()
+    torch.testing.assert_close(prior.cost(LOGIT, 10), BetaMap(3.0).double().cost(LOGIT, 10))
+    effects, cells = torch.randn(3, 4).double(), torch.tensor([50.0, 400.0, 1000.0]).double()
+    prior.observe(effects, cells)
+    alpha = strengths(effects, cells)
+    expected = ((alpha - 1.0) * torch.nn.functional.softplus(LOGIT)).sum()
+    torch.testing.assert_close(prior.cost(LOGIT, 10), expected)
+    assert torch.equal(prior.state_dict()["alpha"], alpha)  # what is saved
+    best = prior.best_inclusion(effects, cells)
+    rows = [
+        beta_inclusion(effects[p : p + 1], cells[p : p + 1], alpha[p].item()) for p in range(3)
+    ]
+    torch.testing.assert_close(best, torch.cat(rows))
+
+
+def test_alpha_that_is_given_stays() -> None:
+    prior = mask_prior("beta_map", Strengths(7.0, 0.05, 2.0, len(LOGIT))).double()
+    prior.observe(torch.ones(3, 4), torch.full((3,), 1e4))
+    torch.testing.assert_close(prior.cost(LOGIT, 10), BetaMap(7.0).double().cost(LOGIT, 10))
+    assert not prior.state_dict()

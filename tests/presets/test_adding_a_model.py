@@ -74,7 +74,7 @@ def test_they_can_be_fitted_saved_and_adapted(
 
 def test_the_new_part_is_what_its_formula_says(added: dict[str, Preset]) -> None:
     assert "svae_rows" in added
-    prior = mask_priors.mask_prior("log_rows", alpha=3.0, inclusion=0.1, budget=1.0)
+    prior = mask_priors.mask_prior("log_rows", mask_priors.Strengths(3.0, 0.1, 1.0, 4))
     logit = torch.tensor([[-50.0, 50.0, 0.0], [-1.0, 2.0, 17.5]], requires_grad=True)
     cost = prior.cost(logit, 100)
     cost.backward()

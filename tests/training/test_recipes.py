@@ -121,9 +121,10 @@ def stub_rotation(
     """Records the model that would be rotated, and its weights, instead of rotating it."""
     seen = []
 
-    def start(model: PerturbationVAE, train: Cells, seed: int) -> None:
+    def start(model: PerturbationVAE, train: Cells, seed: int, *, last: bool) -> None:
         assert train.n_cells == 48
         assert seed == 3
+        del last
         seen.append((model, {k: v.clone() for k, v in model.state_dict().items()}))
 
     monkeypatch.setattr(recipes, "start_from_rotation", start)
@@ -147,15 +148,18 @@ def test_a_rotation_recipe_trains_a_vae_rotates_it_and_refines(
     history = follow("rotation", model, job)
     steps = [(r.phase, r.step) for r in history.records]
     assert max(step for phase, step in steps if phase == 0) == 6
-    assert max(step for phase, step in steps if phase == 1) == 14
+    assert max(step for phase, step in steps if phase == 1) == 8
+    assert max(step for phase, step in steps if phase == 2) == 8
     # the plain VAE: a slow ramp that ends low; the shifts wait
     ramp = [r.kl_weight for r in history.records if r.phase == 0]
     assert ramp == sorted(ramp)
     assert 0.2 < ramp[-1] < 0.25
     assert [r.penalty for r in history.records if r.phase == 0] == [0.0] * len(ramp)
-    assert {r.kl_weight for r in history.records if r.phase == 1} == {1.0}
-    ((same, state),) = rotated
-    assert same is model
+    assert {r.kl_weight for r in history.records if r.phase > 0} == {1.0}
+    (same, state), (again, refined) = rotated
+    assert same is again is model
+    # the second rotation is of the refined model
+    assert all(not torch.equal(state[name], refined[name]) for name, _ in model.named_parameters())
     for name, value in twin.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.metrics import average_precision_score
 
 from sparseshift.errors import OptionError
 from sparseshift.evaluation.latent_matching import LatentMatching
@@ -71,6 +72,37 @@ def graph_recovery(
         n_found=found,
         n_true=true,
     )
+
+
+def graph_average_precision(
+    true_edges: np.ndarray, inclusion: np.ndarray, matching: LatentMatching
+) -> float:
+    """Area under precision and recall as edges are called in the order of their inclusion probabilities.
+
+    Average precision (scikit-learn's), learnt latents renamed by their match. Edges of surplus latents
+    are false at whatever place they come; those of true latents without a match come last.
+
+    Args:
+        true_edges: bool, (perturbations, true latents).
+        inclusion: probabilities, (perturbations, learnt latents); the same perturbations.
+        matching: of the same latents, from `match_latents`.
+
+    Returns:
+        In [0, 1]; 0 if there is no true edge. Random order gives the share of entries that are edges.
+
+    Raises:
+        OptionError: tables that do not fit each other or the matching.
+    """
+    true_edges, inclusion = np.asarray(true_edges), np.asarray(inclusion, dtype=np.float64)
+    _check(true_edges, inclusion > 0.5, matching)
+    if not true_edges.any():
+        return 0.0
+    score = np.full(true_edges.shape, -1.0)
+    matched = np.flatnonzero(matching.learnt >= 0)
+    score[:, matched] = inclusion[:, matching.learnt[matched]]
+    surplus = np.delete(inclusion, matching.learnt[matched], axis=1)
+    truth = np.concatenate([true_edges.ravel(), np.zeros(surplus.size, bool)])
+    return float(average_precision_score(truth, np.concatenate([score.ravel(), surplus.ravel()])))
 
 
 def _check(true_edges: np.ndarray, found_edges: np.ndarray, matching: LatentMatching) -> None:

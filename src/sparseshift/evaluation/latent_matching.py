@@ -36,7 +36,7 @@ class LatentMatching(NamedTuple):
 
 
 def match_latents(
-    true: np.ndarray, learnt: np.ndarray, kind: Correlation = "pearson"
+    true: np.ndarray, learnt: np.ndarray, kind: Correlation = "pearson", *, signed: bool = False
 ) -> LatentMatching:
     """Match latents one to one so that the sum of |r| over cells is largest (Hungarian method).
 
@@ -47,11 +47,14 @@ def match_latents(
         true: latents the cells were drawn with, (cells, true latents).
         learnt: latents of the same cells, (cells, learnt latents).
         kind: "pearson", or "spearman" for Pearson on ranks, ties averaged.
+        signed: match on r instead of |r|, as the published code does for the graph: a latent that is
+            right but for its sign then finds no match, or a wrong one. For comparison alone.
 
     Raises:
         OptionError: not the same cells, fewer than two, values that are not finite, unknown kind.
     """
-    r = absolute_correlations(true, learnt, kind)
+    r = correlations(true, learnt, kind)
+    r = r.clip(min=0.0) if signed else np.abs(r)
     rows, columns = linear_sum_assignment(r, maximize=True)
     matched = np.full(r.shape[0], -1, dtype=np.int64)
     correlation = np.zeros(r.shape[0])
@@ -60,10 +63,10 @@ def match_latents(
     return LatentMatching(matched, correlation)
 
 
-def absolute_correlations(
+def correlations(
     true: np.ndarray, learnt: np.ndarray, kind: Correlation = "pearson"
 ) -> np.ndarray:
-    """|r| over cells of every pair, (true latents, learnt latents); 0 where one does not vary.
+    """Pearson or Spearman r over cells of every pair, (true latents, learnt latents); 0 where one does not vary.
 
     Raises:
         OptionError: as `match_latents`.
@@ -73,7 +76,7 @@ def absolute_correlations(
         raise OptionError(f"kind={kind!r} is not one of 'pearson', 'spearman'.")
     if kind == "spearman":
         true, learnt = (rankdata(values, axis=0) for values in (true, learnt))
-    return np.minimum(np.abs(unit_columns(true).T @ unit_columns(learnt)), 1.0)
+    return np.clip(unit_columns(true).T @ unit_columns(learnt), -1.0, 1.0)
 
 
 def paired_latents(true: np.ndarray, learnt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import torch
 from sparseshift.data.design import Design
 from sparseshift.models.effects import NormalEffect, PointEffect
 from sparseshift.models.likelihoods import likelihood
-from sparseshift.models.mask_priors import mask_prior
+from sparseshift.models.mask_priors import Strengths, mask_prior
 from sparseshift.models.masks import BernoulliMask, FixedMask, Mask
 from sparseshift.models.networks import Decoder, Encoder, Hidden
 from sparseshift.models.options import Options
@@ -69,11 +69,8 @@ def _effect(options: Options, table: torch.Tensor) -> PointEffect:
 def _mask(options: Options, n_rows: int, n_latents: int) -> Mask:
     if options.mask == "ones":
         return FixedMask(torch.ones(n_rows, n_latents))
-    prior = mask_prior(
-        options.mask_prior,
-        alpha=float(max(n_rows, 1)) if options.alpha is None else options.alpha,
-        inclusion=options.inclusion_prior,
-        budget=2.0 * n_rows if options.edge_budget is None else options.edge_budget,
-    )
+    budget = 2.0 * n_rows if options.edge_budget is None else options.edge_budget
+    chosen = Strengths(options.alpha, options.inclusion_prior, budget, n_rows)
+    prior = mask_prior(options.mask_prior, chosen)
     logit = torch.full((n_rows, n_latents), float(options.initial_logit))
     return BernoulliMask(logit, prior, options.temperature)

@@ -23,6 +23,7 @@ from sparseshift.models.warm_start.inclusion import (
     beta_inclusion,
     budget_inclusion,
 )
+from sparseshift.models.warm_start.strength import strengths
 from sparseshift.probability import bernoulli
 
 FREE = 4.5  # nats: the evidence of three standard errors, asked for where an edge costs nothing
@@ -51,6 +52,15 @@ class MaskPrior(nn.Module):
             (perturbations, latents), in [0, 1] (`models.warm_start.inclusion`).
         """
         raise NotImplementedError
+
+    def observe(self, effects: Tensor, cells: Tensor) -> None:
+        """Takes note of the effects a fit starts from; most priors have no use for them.
+
+        Args:
+            effects: of each perturbation, (perturbations, latents).
+            cells: how many cells each is the mean of, (perturbations,).
+        """
+        del effects, cells
 
 
 class NoPrior(MaskPrior):
@@ -109,20 +119,32 @@ class BetaMap(MaskPrior):
 
     -(alpha - 1) log(1 - q) = (alpha - 1) softplus(logit). Written so, its gradient stays finite
     where Beta.log_prob(sigmoid(logit)) gives NaN (logits from 17 up).
+
+    Args:
+        alpha: at least 1; of all rows.
+        n_rows: of the table, if `observe` is to set alpha row by row; None: it stays.
     """
 
-    def __init__(self, alpha: float) -> None:
+    def __init__(self, alpha: float, n_rows: int | None = None) -> None:
         super().__init__()
-        self.alpha = alpha
+        self.adapts = n_rows is not None
+        # of each row, as wide as a table with as many rows
+        self.register_buffer("alpha", torch.full((n_rows or 1, 1), alpha), persistent=self.adapts)
 
     def cost(self, logit: Tensor, n_cells: int) -> Tensor:
-        """(alpha - 1) * sum of softplus(logit), nats."""
+        """Sum of (alpha - 1) softplus(logit), nats."""
         del n_cells
-        return (self.alpha - 1.0) * F.softplus(logit).sum()
+        return ((self.get_buffer("alpha") - 1.0) * F.softplus(logit)).sum()
+
+    def observe(self, effects: Tensor, cells: Tensor) -> None:
+        """Sets alpha of each row, if it was left open (`warm_start.strength`)."""
+        if self.adapts:
+            self.get_buffer("alpha").copy_(strengths(effects, cells))
 
     def best_inclusion(self, effects: Tensor, cells: Tensor) -> Tensor:
         """max(0, 1 - 2 (alpha - 1) / (n m^2))."""
-        return beta_inclusion(effects, cells, max(self.alpha, 1.0 + FREE / 2.0))
+        alpha = self.get_buffer("alpha").to(effects).clamp(min=1.0 + FREE / 2.0)
+        return beta_inclusion(effects, cells, alpha)
 
 
 class BernoulliKL(MaskPrior):
@@ -211,28 +233,35 @@ class Strengths(NamedTuple):
     """What the options say of the cost of a mask; see `models.options.Options`.
 
     Attributes:
-        alpha: strength of most priors.
+        alpha: strength of most priors; None: the number of rows, or set by what is observed.
         inclusion: p0 of bernoulli_kl.
         budget: edges allowed by edge_budget.
+        n_rows: of the table.
     """
 
-    alpha: float
+    alpha: float | None
     inclusion: float
     budget: float
+    n_rows: int
+
+    @property
+    def fixed(self) -> float:
+        """Alpha, or the number of rows (Lopez et al. 2023)."""
+        return float(max(self.n_rows, 1)) if self.alpha is None else self.alpha
 
 
 _MAKERS: dict[str, Callable[[Strengths], MaskPrior]] = {
     "none": lambda _: NoPrior(),
-    "l1": lambda s: L1(s.alpha),
-    "l1_mean_loss": lambda s: MeanLossL1(s.alpha),
-    "beta_map": lambda s: BetaMap(s.alpha),
+    "l1": lambda s: L1(s.fixed),
+    "l1_mean_loss": lambda s: MeanLossL1(s.fixed),
+    "beta_map": lambda s: BetaMap(s.fixed, s.n_rows if s.alpha is None else None),
     "bernoulli_kl": lambda s: BernoulliKL(s.inclusion),
-    "beta_bernoulli": lambda s: BetaBernoulli(s.alpha),
+    "beta_bernoulli": lambda s: BetaBernoulli(s.fixed),
     "edge_budget": lambda s: EdgeBudget(s.budget),
 }
 MASK_PRIORS = tuple(_MAKERS)
 
 
-def mask_prior(name: str, alpha: float, inclusion: float, budget: float) -> MaskPrior:
+def mask_prior(name: str, chosen: Strengths) -> MaskPrior:
     """The prior of this name."""
-    return _MAKERS[name](Strengths(alpha, inclusion, budget))
+    return _MAKERS[name](chosen)

@@ -45,8 +45,9 @@ class Options:
         mask: "ones" (dense) or "bernoulli".
         mask_draw: how training averages over masks: "marginal" (exactly), "per_batch", "per_cell".
         mask_prior: what inclusion probabilities cost (`models.mask_priors`).
-        alpha: strength of l1, beta_map and beta_bernoulli; None: the number of rows of the effect
-            table (Lopez et al. 2023).
+        alpha: strength of l1, beta_map and beta_bernoulli; None: for beta_map after a rotation set
+            for each perturbation by its effects and cells (`models.warm_start.strength`), else
+            the number of rows of the effect table (Lopez et al. 2023).
         inclusion_prior: p0 of bernoulli_kl.
         edge_budget: edges allowed by edge_budget; None: two a row.
         effect: "point" or "normal" (a posterior under N(0, effect_scale^2)).

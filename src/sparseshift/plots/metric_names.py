@@ -54,6 +54,9 @@ _KNOWN = {
     "graph_f1": MetricName("edges", "F1", "higher"),
     "graph_auprc": MetricName("edges", "area under precision-recall", "higher"),
     "graph_shd": MetricName("edges wrong or missing", "count", "lower"),
+    "paper_graph_precision": MetricName("as published: edges found", "precision", "higher"),
+    "paper_graph_recall": MetricName("as published: true edges", "recall", "higher"),
+    "paper_graph_f1": MetricName("as published: edges", "F1", "higher"),
     "validation_negative_elbo": MetricName(
         "validation negative ELBO, mean of cells", "nats a cell", "lower"
     ),

@@ -1,4 +1,4 @@
-"""sVAE+ (Lopez et al. 2023): sparse shifts under a Beta(1, K) prior of the inclusion probabilities.
+"""sVAE+ (Lopez et al. 2023): sparse shifts under a Beta(1, alpha) prior of the inclusion probabilities.
 
 Combinations add up, masks are averaged out exactly, and training starts from a rotated VAE.
 """

@@ -5,7 +5,7 @@ import pandas as pd
 from anndata import AnnData
 
 from sparseshift.data.splits import Split
-from sparseshift.evaluation.graph_recovery import graph_recovery
+from sparseshift.evaluation.graph_recovery import graph_average_precision, graph_recovery
 from sparseshift.evaluation.intervals import Interval
 from sparseshift.evaluation.latent_matching import LatentMatching, match_latents
 from sparseshift.evaluation.latent_regression import latent_r2
@@ -14,7 +14,7 @@ from sparseshift.scoring.cells import Model, with_model_counts
 from sparseshift.scoring.tidy import RunKey
 from sparseshift.screens.cells import read_perturbations
 
-TRAINED = "trained"
+TRAINED, ALL = "trained", "all"
 
 
 def has_truth(screen: AnnData) -> bool:
@@ -26,7 +26,8 @@ def score_recovery(model: Model, screen: AnnData, split: Split, key: RunKey) -> 
     """How well true latents and edges are recovered, as tidy rows; none without a known truth.
 
     Of the perturbations that were trained and their cells, control cells aside. Edges are scored
-    where the model searches for them: a dense graph, found by construction, has no such rows.
+    where the model searches for them: a dense graph, found by construction, has no such rows. The rows
+    `paper_*` are edges as the published code scores them.
 
     Args:
         model: fitted to the split; adapted or not.
@@ -46,21 +47,46 @@ def score_recovery(model: Model, screen: AnnData, split: Split, key: RunKey) -> 
         "mcc_spearman": match_latents(true, learnt, "spearman").mcc,
         "r2": latent_r2(true, learnt).mean,
     }
+    rows = [(name, TRAINED, value) for name, value in found.items()]
     if isinstance(model, FittedModel) and model.spec.options.mask_prior != "none":
-        found |= _graph_scores(model, screen, matching)
-    return key.rows([(name, TRAINED, Interval(v, np.nan, np.nan)) for name, v in found.items()])
+        signed = match_latents(true, learnt, signed=True)
+        rows += _graph_scores(model, screen, matching) + _published(model, screen, signed)
+    return key.rows([(*row, Interval(value, np.nan, np.nan)) for *row, value in rows])
 
 
 def _graph_scores(
     model: FittedModel, screen: AnnData, matching: LatentMatching
-) -> dict[str, float]:
-    names = np.asarray(screen.uns["perturbations"]).astype(str)
-    trained = np.isin(names, model.spec.trained)
-    inclusion = model.inclusion_probability().loc[names[trained].tolist()]
-    shifts = np.asarray(screen.uns["shifts"])[trained]
-    scores = graph_recovery(shifts != 0.0, inclusion.to_numpy() > 0.5, matching)
-    return {
+) -> list[tuple[str, str, float]]:
+    true, inclusion = _graphs(model, screen)
+    trained = inclusion.index.isin(model.spec.trained)
+    true, inclusion = true[trained], inclusion[trained]
+    scores = graph_recovery(true, inclusion.to_numpy() > 0.5, matching)
+    found = {
         "graph_precision": scores.precision,
         "graph_recall": scores.recall,
         "graph_f1": scores.f1,
+        "graph_auprc": graph_average_precision(true, inclusion.to_numpy(), matching),
+        "graph_shd": float(scores.shd),
     }
+    return [(name, TRAINED, value) for name, value in found.items()]
+
+
+def _published(
+    model: FittedModel, screen: AnnData, signed: LatentMatching
+) -> list[tuple[str, str, float]]:
+    """As the code of Lopez et al. (2023) scores a graph: signed match, held-out perturbations too."""
+    true, inclusion = _graphs(model, screen)
+    scores = graph_recovery(true, inclusion.to_numpy() > 0.5, signed)
+    return [
+        ("paper_graph_precision", ALL, scores.precision),
+        ("paper_graph_recall", ALL, scores.recall),
+        ("paper_graph_f1", ALL, scores.f1),
+    ]
+
+
+def _graphs(model: FittedModel, screen: AnnData) -> tuple[np.ndarray, pd.DataFrame]:
+    """True edges and inclusion probabilities of every perturbation; 1 for one that was not trained."""
+    names = np.asarray(screen.uns["perturbations"]).astype(str)
+    inclusion = model.inclusion_probability()
+    known = inclusion.loc[inclusion.index.isin(model.spec.trained)]
+    return np.asarray(screen.uns["shifts"]) != 0.0, known.reindex(names, fill_value=1.0)

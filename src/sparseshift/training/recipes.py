@@ -47,8 +47,8 @@ def follow(
     """Trains models by a recipe.
 
     Args:
-        recipe: "plain"; "rotation": a plain VAE, its rotation, then the model itself from there;
-            "rotation_only": without the last; "paper": once, then again with its graph frozen.
+        recipe: "plain"; "rotation": a plain VAE, its rotation, then the model itself from there, rotated
+            again half-way; "rotation_only": without the model itself; "paper": once, then again with its graph frozen.
         members: one model, or several of the same shape that are trained as one (`many_seeds`).
         config: the settings of the whole.
         directory: where the state of a single fit is kept, so that it goes on from there, and one
@@ -92,12 +92,21 @@ def _rotation(
     # a slow ramp that ends low: with a fast one, latents collapse and are lost
     ramp = replace(config.part(share), kl_warmup=1.0, kl_weight=config.warm_start_kl_weight)
     histories = _phase(plain, 0, ramp, directory)
-    for member in members:
-        start_from_rotation(member.model, member.train, member.seed)
     if not refine:
+        _rotate(members)
         return histories
-    rest = replace(config.part(1.0 - share), kl_warmup=0.0)
-    return _then(histories, _phase(members, 1, rest, directory))
+    # A latent of which the plain VAE knows little is rotated wrongly, and another one with it. Half-way
+    # through the refinement it is known better, and rotating again sets both right.
+    half = replace(config.part(0.5 * (1.0 - share)), kl_warmup=0.0)
+    for number in (1, 2):
+        _rotate(members, last=number == 2)
+        histories = _then(histories, _phase(members, number, half, directory))
+    return histories
+
+
+def _rotate(members: Sequence[Member], *, last: bool = True) -> None:
+    for member in members:
+        start_from_rotation(member.model, member.train, member.seed, last=last)
 
 
 def _phase(

@@ -20,13 +20,16 @@ _LOGIT = 2.0  # sigmoid(2) = .88: sure enough to be seen, not so sure as to be s
 
 
 @torch.no_grad()
-def start_from_rotation(model: PerturbationVAE, train: CellSource, seed: int) -> RotatedStart:
+def start_from_rotation(
+    model: PerturbationVAE, train: CellSource, seed: int, *, last: bool = True
+) -> RotatedStart:
     """Rotates the latents to sparse shifts, and starts effects and masks from what is seen there.
 
     Args:
-        model: encoder and decoder trained as a plain VAE, prior fresh; changed in place.
+        model: encoder and decoder trained; the prior starts anew; changed in place.
         train: the training cells.
         seed: of the starts of the rotation.
+        last: whether no other rotation follows: of the last one a warning says if it is not determined.
     """
     model.eval()
     mean = train.design.new_empty(train.n_cells, model.n_latents)
@@ -41,12 +44,13 @@ def start_from_rotation(model: PerturbationVAE, train: CellSource, seed: int) ->
     absorb(model, start.transform, start.origin, variance.mean(0))
     if isinstance(model.prior, ShiftPrior):
         _start_prior(model.prior, start)
+    doubtful = last and start.agreement < _TRUSTED
     logger.log(
-        logging.INFO if start.agreement >= _TRUSTED else logging.WARNING,
+        logging.WARNING if doubtful else logging.INFO,
         "Rotated %d latents to sparse shifts: %.0f %% of the starts agree%s",
         model.n_latents,
         100.0 * start.agreement,
-        "" if start.agreement >= _TRUSTED else "; sparsity alone does not tell latents apart here",
+        "; sparsity alone does not tell latents apart here" if doubtful else "",
     )
     return start
 
@@ -57,5 +61,6 @@ def _start_prior(prior: ShiftPrior, start: RotatedStart) -> None:
         known = start.cells.clamp(min=1.0).rsqrt().log().unsqueeze(1)
         prior.effects.log_std.copy_(known.expand_as(start.effects))
     if isinstance(prior.mask, BernoulliMask):
+        prior.mask.prior.observe(start.effects, start.cells)
         inclusion = prior.mask.prior.best_inclusion(start.effects, start.cells)
         prior.mask.logit.copy_(torch.logit(inclusion).clamp(-_LOGIT, _LOGIT))

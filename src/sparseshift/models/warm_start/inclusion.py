@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 
-def beta_inclusion(effects: Tensor, cells: Tensor, alpha: float) -> Tensor:
+def beta_inclusion(effects: Tensor, cells: Tensor, alpha: float | Tensor) -> Tensor:
     """The best q under cost(q) = -(alpha - 1) log(1 - q): max(0, 1 - 2 (alpha - 1) / (n m^2)).
 
     The cost is the negative log density of Beta(1, alpha) (Lopez et al. 2023), as in `mask_priors.BetaMap`.
@@ -23,7 +23,8 @@ def beta_inclusion(effects: Tensor, cells: Tensor, alpha: float) -> Tensor:
     Args:
         effects: m, (perturbations, latents).
         cells: n of each perturbation, (perturbations,).
-        alpha: at least 1; at 1 an edge is free and q is 1 wherever n m^2 > 0.
+        alpha: at least 1, or one of each perturbation, (perturbations, 1); at 1 an edge is free and q
+            is 1 wherever n m^2 > 0.
 
     Returns:
         (perturbations, latents), in [0, 1].

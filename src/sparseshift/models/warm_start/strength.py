@@ -1,0 +1,29 @@
+"""How strong a Beta(1, alpha) prior has to be, from the effects that a rotation shows."""
+
+from torch import Tensor
+
+SHARE = (
+    1.0 / 3.0
+)  # of a perturbation's largest effect: what a rotation leaves behind on other latents is less
+EVIDENCE = 16.0  # n m^2 of an effect of four standard errors
+
+
+def strengths(effects: Tensor, cells: Tensor) -> Tensor:
+    """Alpha of each perturbation, so that an edge is called from the same effect however many its cells.
+
+    An edge is called at n m^2 > 4 (alpha - 1) (`inclusion.beta_inclusion`). With one alpha for all,
+    few cells would hide edges and many make them of traces. Here an edge needs a third of the
+    perturbation's largest effect, and four standard errors:
+
+        alpha_p = 1 + max(n_p (max_j |m_pj| / 3)^2, 16) / 4
+
+    Args:
+        effects: m, (perturbations, latents).
+        cells: n of each perturbation, (perturbations,).
+
+    Returns:
+        (perturbations, 1), at least 5.
+    """
+    largest = effects.abs().amax(dim=1) if effects.shape[1] else cells * 0.0
+    needed = (cells * (SHARE * largest).square()).clamp(min=EVIDENCE)
+    return (1.0 + needed / 4.0).unsqueeze(1)
