@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -86,6 +89,34 @@ def test_genes_depend_on_the_latents_and_not_on_the_label() -> None:
     screen = paper(rng, n_perturbations=1, n_cells_per_perturbation=3000, n_genes=5)
     halves = np.log(screen.counts[:1500].mean(0) / screen.counts[1500:].mean(0))
     assert np.abs(halves).max() < 0.2
+
+
+def moments(screen: Simulation) -> dict[str, float]:
+    """What a screen looks like, in ten numbers."""
+    counts, size = screen.counts, np.abs(screen.shifts[screen.shifts != 0])
+    log_counts, totals = np.log1p(counts), counts.sum(1)
+    correlations = np.corrcoef(counts.T)[np.triu_indices(counts.shape[1], 1)]
+    return {
+        "sd_of_log_counts": log_counts.std(),
+        "mean_of_log_counts": log_counts.mean(),
+        "sd_of_gene_correlations": correlations.std(),
+        "cv_of_totals": totals.std() / totals.mean(),
+        "share_of_zeros": (counts == 0).mean(),
+        "largest_share_of_a_gene": (counts.max(0) / counts.sum(0)).mean(),
+        "edge_density": (screen.shifts != 0).mean(),
+        "mean_shift": size.mean(),
+        "sd_of_shifts": size.std(),
+        "sd_of_latents_around_shift": (screen.latents - screen.shifts[screen.perturbation]).std(),
+    }
+
+
+def test_the_public_code_draws_such_screens() -> None:
+    path = Path(__file__).with_name("public_code_moments.json")
+    expected = json.loads(path.read_text(encoding="utf-8"))
+    drawn = [moments(paper(np.random.default_rng(seed))) for seed in range(8)]
+    for name in drawn[0]:
+        own = np.array([each[name] for each in drawn])
+        assert abs(expected[name] - own.mean()) < 4.0 * own.std(), name
 
 
 def test_seeds() -> None:
