@@ -86,6 +86,25 @@ def test_chunks_change_nothing_but_the_draws(
     assert 6 * max(sizes) <= max(decoded, 6)
 
 
+@torch.no_grad()
+def test_an_encoder_that_sees_the_shift_takes_few_particles_at_once(
+    cells: Cells, make_model: Callable[..., PerturbationVAE], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, sizes = make_model("sams_vae", LABELS), []
+    encode = model.encoder.forward
+
+    def watched(counts: torch.Tensor, given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes.append(counts.numel())
+        return encode(counts, given)
+
+    monkeypatch.setattr(model.encoder, "forward", watched)
+    for module in (likelihood, importance_weights):
+        monkeypatch.setattr(module, "decoded_at_once", lambda _device: 600)
+    cell_iwelbo(model, cells, 100, seed=0)
+    assert sum(sizes) == 100 * cells.counts.numel()
+    assert max(sizes) <= 600
+
+
 def test_particles_must_be_positive(cells: Cells, model: PerturbationVAE) -> None:
     with pytest.raises(OptionError, match="n_particles=0 must be at least 1"):
         cell_iwelbo(model, cells, 0, seed=0)

@@ -26,7 +26,7 @@ from sparseshift.models.mask_priors import (
     mask_prior,
 )
 from sparseshift.models.warm_start.inclusion import beta_inclusion
-from sparseshift.models.warm_start.strength import strengths
+from sparseshift.models.warm_start.strength import alpha_by_perturbation
 from sparseshift.probability.bernoulli import entropy
 
 LOGIT = torch.linspace(-12.0, 12.0, 12, dtype=torch.float64).reshape(3, 4)
@@ -278,7 +278,7 @@ def test_alpha_that_is_left_open_is_the_number_of_rows_until_effects_are_seen() 
     torch.testing.assert_close(prior.cost(LOGIT, 10), BetaMap(3.0).double().cost(LOGIT, 10))
     effects, cells = torch.randn(3, 4).double(), torch.tensor([50.0, 400.0, 1000.0]).double()
     prior.observe(effects, cells)
-    alpha = strengths(effects, cells)
+    alpha = alpha_by_perturbation(effects, cells)
     expected = ((alpha - 1.0) * torch.nn.functional.softplus(LOGIT)).sum()
     torch.testing.assert_close(prior.cost(LOGIT, 10), expected)
     assert torch.equal(prior.state_dict()["alpha"], alpha)  # what is saved

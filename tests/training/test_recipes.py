@@ -119,7 +119,7 @@ def stub_rotation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[tuple[PerturbationVAE, dict[str, torch.Tensor]]]:
     """Records the model that would be rotated, and its weights, instead of rotating it."""
-    seen = []
+    seen: list[tuple[PerturbationVAE, dict[str, torch.Tensor]]] = []
 
     def start(model: PerturbationVAE, train: Cells, seed: int, *, last: bool) -> None:
         assert train.n_cells == 48

@@ -48,13 +48,17 @@ def log_weights(
         (particles, n), nats; with all constants, so that exp of it averages to p(x | a).
     """
     density = model.prior.density(cells.design, graph=graph)
-    proposal = _with_the_shift if model.posterior_kind == "basal" else _from_the_cell
+    sees_shift = model.posterior_kind == "basal"
+    proposal = _with_the_shift if sees_shift else _from_the_cell
     draw = proposal(model, cells, density, generator)
     decode, log_prob = model.decoder.prepared(), model.likelihood.prepared(cells.counts)
     covariates = model.covariates(cells)
-    in_block, in_chunk = (
+    (
+        in_block,
+        in_chunk,
+    ) = (  # an encoder that sees the shift takes the counts anew for each particle
         max(1, decoded_at_once(cells.device) // max(1, cells.n_cells * width))
-        for width in (model.n_latents, cells.n_genes)
+        for width in (cells.n_genes if sees_shift else model.n_latents, cells.n_genes)
     )
     chunks = []
     for block in _split(n_particles, in_block):

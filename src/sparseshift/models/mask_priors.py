@@ -23,7 +23,7 @@ from sparseshift.models.warm_start.inclusion import (
     beta_inclusion,
     budget_inclusion,
 )
-from sparseshift.models.warm_start.strength import strengths
+from sparseshift.models.warm_start.strength import alpha_by_perturbation
 from sparseshift.probability import bernoulli
 
 FREE = 4.5  # nats: the evidence of three standard errors, asked for where an edge costs nothing
@@ -139,7 +139,7 @@ class BetaMap(MaskPrior):
     def observe(self, effects: Tensor, cells: Tensor) -> None:
         """Sets alpha of each row, if it was left open (`warm_start.strength`)."""
         if self.adapts:
-            self.get_buffer("alpha").copy_(strengths(effects, cells))
+            self.get_buffer("alpha").copy_(alpha_by_perturbation(effects, cells))
 
     def best_inclusion(self, effects: Tensor, cells: Tensor) -> Tensor:
         """max(0, 1 - 2 (alpha - 1) / (n m^2))."""

@@ -8,7 +8,7 @@ SHARE = (
 EVIDENCE = 25.0  # n m^2 of an effect of five standard errors: a rotation looks for what stands out
 
 
-def strengths(effects: Tensor, cells: Tensor) -> Tensor:
+def alpha_by_perturbation(effects: Tensor, cells: Tensor) -> Tensor:
     """Alpha of each perturbation, so that an edge is called from the same effect however many its cells.
 
     An edge is called at n m^2 > 4 (alpha - 1) (`inclusion.beta_inclusion`). With one alpha for all,
