@@ -68,9 +68,8 @@ class Run:
     def epoch(self) -> None:
         """One pass over the training cells, and an evaluation if one is due."""
         self.model.train()
-        with self.model.likelihood.expecting(
-            self.peaks
-        ):  # validation cells may have larger counts
+        # of training cells alone: validation cells may have larger counts
+        with self.model.likelihood.expecting(self.peaks):
             for i, index in enumerate(self.batches()):
                 self._step(index, self.steps_done + i)
         self.end_epoch()
