@@ -31,7 +31,7 @@ from sparseshift.training.history import HISTORY_COLUMNS, History, Record
 if TYPE_CHECKING:
     from anndata import AnnData
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,7 @@ class FittedModel:
             "format": FORMAT,
             "specification": asdict(self.spec),
             "best": self.records.best,
+            "cpu_seconds": self.records.cpu_seconds,
             "history": [_to_json_numbers(r._asdict()) for r in self.records.records],
         }
         state = {k: v.detach().cpu().clone() for k, v in self.module.state_dict().items()}
@@ -249,7 +250,7 @@ class FittedModel:
         module = spec.build()
         module.load_state_dict(load_file(path / "weights.safetensors"))
         records = tuple(Record(**_from_json_numbers(record)) for record in content["history"])
-        return cls(spec, module.eval(), History(records, content["best"]))
+        return cls(spec, module.eval(), History(records, content["best"], content["cpu_seconds"]))
 
     def _cells(
         self, adata: AnnData, *, design: Design | None = None, with_labels: bool = True

@@ -5,7 +5,7 @@ from kedro.pipeline import Pipeline
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Name to pipeline, for the screens, models and seeds of the current configuration."""
-    from sparseshift.pipelines import data_engineering, modelling, reporting
+    from sparseshift.pipelines import data_engineering, modelling, reporting, simulation
     from sparseshift.pipelines.plan import current_plan
 
     plan = current_plan()
@@ -14,4 +14,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "modelling": modelling.create_pipeline(plan),
         "reporting": reporting.create_pipeline(plan),
     }
+    if plan.study is not None:  # an environment with a study is about that study
+        study = simulation.create_pipeline(plan)
+        return {**parts, "simulation": study, "__default__": study}
     return {**parts, "__default__": sum(parts.values(), Pipeline([]))}

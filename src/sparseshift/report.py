@@ -73,8 +73,8 @@ def write_section(
 
 
 def _of_fits(metrics: pd.DataFrame) -> pd.DataFrame:
-    # the shared mechanism has its own sentence and figure
-    return metrics[~metrics["metric"].str.startswith("shared_mechanism_")]
+    # the shared mechanism has its own sentence and figure, and one row a latent is too many
+    return metrics[~metrics["metric"].str.startswith(("shared_mechanism_", "latent_correlation"))]
 
 
 def _edges(effects: pd.DataFrame, most: int = 50) -> pd.DataFrame:

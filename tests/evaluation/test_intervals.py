@@ -2,12 +2,14 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from sparseshift.evaluation.intervals import (
     bootstrap_mean,
     hierarchical_bootstrap,
     macro_mean,
     micro_mean,
+    student_interval,
 )
 
 
@@ -76,3 +78,21 @@ def test_too_few_resamples_give_no_bounds(n_resamples: int) -> None:
     assert value == 1.5
     assert math.isnan(lower)
     assert math.isnan(upper)
+
+
+def test_students_interval_is_scipys_and_covers() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(3.0, 2.0, size=6)
+    interval = student_interval(values)
+    expected = ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert interval.value == pytest.approx(values.mean())
+    assert interval[1:] == pytest.approx((expected.low, expected.high))
+    draws = [student_interval(row) for row in rng.normal(size=(2000, 4))]
+    covered = np.mean([lower < 0.0 < upper for _, lower, upper in draws])
+    assert covered == pytest.approx(0.95, abs=0.02)
+
+
+def test_one_draw_has_no_spread_and_missing_ones_are_left_out() -> None:
+    assert np.isnan(student_interval(np.array([2.0]))[1:]).all()
+    assert student_interval(np.array([2.0, np.nan])).value == 2.0
+    assert np.isnan(student_interval(np.array([np.nan]))).all()

@@ -19,7 +19,7 @@ class Finished(NamedTuple):
     text: str
 
 
-def make_project(folder: Path) -> Path:
+def copy_project(folder: Path) -> Path:
     """A copy of the project that writes its data, logs and runs below `folder`."""
     folder.mkdir()
     for name in ("pyproject.toml", ".telemetry"):
@@ -47,19 +47,24 @@ def kedro(project: Path, *arguments: str, **environment: str) -> Finished:
 
 
 @pytest.fixture(scope="session")
+def make_project() -> Callable[[Path], Path]:
+    return copy_project
+
+
+@pytest.fixture(scope="session")
 def run_kedro() -> Callable[..., Finished]:
     return kedro
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    return make_project(tmp_path / "project")
+    return copy_project(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The test environment, run once: a simulated screen through all pipelines."""
-    project = make_project(tmp_path_factory.mktemp("run") / "project")
+    project = copy_project(tmp_path_factory.mktemp("run") / "project")
     # the simulated screen is raw data that a run writes: a folder of its own
     (project / "data" / "01_raw").unlink()
     (project / "data" / "01_raw").mkdir()

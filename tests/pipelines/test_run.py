@@ -49,7 +49,7 @@ def test_metrics_are_tidy_and_complete(finished: Any) -> None:
 def test_a_simulated_screen_is_scored_against_its_truth(finished: Any) -> None:
     metrics = read_metrics(finished.project)
     held_out = metrics[metrics["split"] == "held_out"].groupby("model")["metric"].agg(set)
-    latents = {"mcc_pearson", "mcc_spearman", "r2"}
+    latents = {"mcc_pearson", "mcc_spearman", "r2", "r_con", "latent_correlation"}
     edges = {"graph_precision", "graph_recall", "graph_f1"}
     for model in ("pca", *VAES):
         assert latents <= held_out[model]

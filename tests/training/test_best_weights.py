@@ -44,8 +44,8 @@ def offered(
         if keeper.offer(record_of(value, 0 if n_edges is None else n_edges[i]), warm=is_warm):
             break
     keeper.restore()
-    assert len(keeper.history().records) == seen
-    return keeper.history().best, seen, weight[0].item()
+    assert len(keeper.records) == seen
+    return keeper.best, seen, weight[0].item()
 
 
 def test_best_weights_restores_the_best() -> None:
@@ -115,4 +115,4 @@ def test_scores_are_compared_by_the_objective() -> None:
             validation_negative_elbo=elbo, validation_negative_elbo_macro=elbo
         )
         keeper.offer(record, warm=True)
-    assert keeper.history().best == 1
+    assert keeper.best == 1

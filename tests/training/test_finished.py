@@ -26,11 +26,11 @@ def test_weights_and_records_come_back_and_nothing_else_stays(tmp_path: Path) ->
     assert read_finished(tmp_path) is None
     Checkpoint(tmp_path / "phase_0.safetensors").write(WEIGHTS, {})
     (tmp_path / "phase_1.123-456.part").write_bytes(b"left by a process that was killed")
-    write_finished(tmp_path, WEIGHTS, History(RECORDS, 1))
+    write_finished(tmp_path, WEIGHTS, History(RECORDS, 1, 2.5))
     assert [path.name for path in tmp_path.iterdir()] == ["finished.safetensors"]
     kept = read_finished(tmp_path)
     assert kept is not None
-    assert kept.history == History(RECORDS, 1)
+    assert kept.history == History(RECORDS, 1, 2.5)
     assert kept.weights.keys() == WEIGHTS.keys()
     assert all(torch.equal(kept.weights[name], WEIGHTS[name]) for name in WEIGHTS)
 

@@ -74,7 +74,8 @@ def test_plain_is_one_fit(preset: str, make: Make) -> None:
     model, job = make(preset)
     twin, _ = make(preset)
     history = follow("plain", model, job)
-    assert history == fit(twin, job.train, job.validation, job.config, job.seed)
+    again = fit(twin, job.train, job.validation, job.config, job.seed)
+    assert history.records == again.records
     for a, b in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
         assert torch.equal(a, b)
 

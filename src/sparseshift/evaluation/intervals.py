@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import t
 
 
 class Interval(NamedTuple):
@@ -64,6 +65,22 @@ def bootstrap_mean(values: np.ndarray, *, n_resamples: int, seed: int) -> Interv
         return Interval(np.nan, np.nan, np.nan)
     index = np.random.default_rng(seed).integers(values.size, size=(n_resamples, values.size))
     return _interval(float(values.mean()), values[index].mean(1).tolist())
+
+
+def student_interval(values: np.ndarray) -> Interval:
+    """Mean of independent draws, such as data seeds, with Student's 95 % interval; NaN ends for one.
+
+    Args:
+        values: (draws,); NaN values are left out.
+    """
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    mean = float(values.mean())
+    if values.size == 1:
+        return Interval(mean, np.nan, np.nan)
+    half = float(t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
+    return Interval(mean, mean - half, mean + half)
 
 
 def _interval(value: float, draws: list[float]) -> Interval:

@@ -63,6 +63,26 @@ def match_latents(
     return LatentMatching(matched, correlation)
 
 
+def matched_correlation(
+    true: np.ndarray, learnt: np.ndarray, matching: LatentMatching
+) -> np.ndarray:
+    """|r| of each true latent with the learnt one it was matched to on other cells, (true latents,).
+
+    0 where there is no match.
+
+    Raises:
+        OptionError: as `match_latents`, or latents that the matching is not of.
+    """
+    r = np.abs(correlations(true, learnt))
+    if len(matching.learnt) != r.shape[0] or matching.learnt.max(initial=-1) >= r.shape[1]:
+        raise OptionError(
+            f"The matching is of {len(matching.learnt)} true latents and learnt latents up to number "
+            f"{matching.learnt.max(initial=-1)}; there are {r.shape[0]} and {r.shape[1]}."
+        )
+    chosen = r[np.arange(len(r)), matching.learnt]
+    return np.where(matching.learnt >= 0, chosen, 0.0)
+
+
 def correlations(
     true: np.ndarray, learnt: np.ndarray, kind: Correlation = "pearson"
 ) -> np.ndarray:

@@ -110,7 +110,9 @@ class TrackedRun:
         self.children[fit] = self.tracker.start(self.experiment, fit, tags)
         # Without the model's name the same setting has the same key for every model.
         params = {
-            without_prefix(key, f"models.{labels['model']}", fit): value
+            without_prefix(
+                key, f"models.{labels['model']}", f"study.conditions.{labels['screen']}", fit
+            ): value
             for key, value in _params(nodes, catalog).items()
         }
         self.tracker.log_params(self.children[fit], params | labels)

@@ -2,16 +2,11 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from sparseshift.data.simulators.registry import check_names
 from sparseshift.errors import OptionError, SparseshiftError
-
-
-class Strict(BaseModel):
-    """Frozen, and refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from sparseshift.pipelines.simulation_parameters import SimulationParameters, StudyParameters
+from sparseshift.pipelines.strict import Strict
 
 
 class ColumnsParameters(Strict):
@@ -48,50 +43,17 @@ class SplitParameters(Strict):
     support_fraction: float = Field(default=0.5, gt=0.0, lt=1.0)
 
 
-class SimulationParameters(Strict):
-    """A simulated screen in place of a file (`sparseshift.simulate`); null: the simulator's default."""
-
-    name: Literal["paper", "default"] = "paper"
-    seed: int = 0
-    n_perturbations: int | None = Field(default=None, ge=1)
-    n_cells_per_perturbation: int | None = Field(default=None, ge=1)
-    n_control_cells: int | None = Field(default=None, ge=0)
-    n_combinations: int | None = Field(default=None, ge=0)
-    n_latents: int | None = Field(default=None, ge=1)
-    n_genes: int | None = Field(default=None, ge=1)
-    n_targeted_latents: int | None = Field(default=None, ge=1)
-    n_batches: int | None = Field(default=None, ge=1)
-    effect_size: float | None = Field(default=None, ge=0.0)
-    density: float | None = Field(default=None, gt=0.0, le=1.0)
-    graph: Literal["random", "identifiable", "confounded"] | None = None
-    guide_efficiency: float | None = Field(default=None, ge=0.0, le=1.0)
-    batch_effect: float | None = Field(default=None, ge=0.0)
-    depth: float | None = Field(default=None, ge=1.0)
-    depth_spread: float | None = Field(default=None, ge=0.0)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Of the simulator, those that are not its defaults."""
-        return self.model_dump(exclude={"name", "seed"}, exclude_none=True)
-
-    @model_validator(mode="after")
-    def _known_to_the_simulator(self) -> "SimulationParameters":
-        try:
-            check_names(self.name, self.settings)
-        except OptionError as error:
-            raise ValueError(str(error)) from None
-        return self
-
-
 class ScreenParameters(Strict):
     """One screen: what it is called in its file, and what is done with it."""
 
     columns: ColumnsParameters
     filters: FiltersParameters = FiltersParameters()
     genes: GenesParameters = GenesParameters()
-    splits: dict[str, SplitParameters] = {"full": SplitParameters()}
+    splits: dict[str, SplitParameters] = Field(default_factory=lambda: {"full": SplitParameters()})
     simulate: SimulationParameters | None = None
-    shared_mechanism: list[str] = []  # perturbations expected to share latents
+    shared_mechanism: list[str] = Field(
+        default_factory=list
+    )  # perturbations expected to share latents
 
     @model_validator(mode="after")
     def _none_or_some(self) -> "ScreenParameters":
@@ -113,7 +75,7 @@ class ModelParameters(Strict):
     warm_start: Literal["auto", "rotation"] | None = "auto"
     device: str = "auto"
     storage: Literal["auto", "memory", "disk"] = "auto"
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known_options(self) -> "ModelParameters":
@@ -193,6 +155,7 @@ class ProjectParameters(Strict):
     checkpoints: CheckpointParameters = CheckpointParameters()
     evaluation: EvaluationParameters = EvaluationParameters()
     report: ReportParameters = ReportParameters()
+    study: StudyParameters | None = None
 
     @model_validator(mode="after")
     def _names_exist(self) -> "ProjectParameters":
@@ -210,6 +173,16 @@ class ProjectParameters(Strict):
                 f"report.model is {self.report.model}, a linear baseline: it has no decoder to "
                 "read the genes of a latent from. Name a VAE."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _models_of_the_study_exist(self) -> "ProjectParameters":
+        if self.study is not None:
+            known = list(self.models)
+            _require("study.models", self.study.models, "models", known)
+            for name, condition in self.study.conditions.items():
+                where = f"study.conditions.{name}.models"
+                _require(where, condition.models or [], "models", known)
         return self
 
     @classmethod

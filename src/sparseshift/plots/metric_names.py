@@ -49,6 +49,8 @@ _KNOWN = {
     "mcc_pearson": MetricName("matched latents", "mean |Pearson r|", "higher"),
     "mcc_spearman": MetricName("matched latents", "mean |Spearman r|", "higher"),
     "r2": MetricName("latents explained", "R²", "higher"),
+    "r_con": MetricName("latents up to what their graph leaves open", "R_con", "higher"),
+    "latent_correlation": MetricName("one latent and its match", "|Pearson r|", "higher"),
     "graph_precision": MetricName("edges found that are true", "precision", "higher"),
     "graph_recall": MetricName("true edges that are found", "recall", "higher"),
     "graph_f1": MetricName("edges", "F1", "higher"),
@@ -64,6 +66,10 @@ _KNOWN = {
         "validation negative ELBO, mean of perturbations", "nats a cell", "lower"
     ),
     "n_edges": MetricName("edges", "count"),
+    "udr": MetricName("agreement of seeds", "UDR", "higher"),
+    "latent_agreement": MetricName("agreement of seeds", "mean |Pearson r|", "higher"),
+    "edge_stability": MetricName("edges that seeds share", "Jaccard index", "higher"),
+    "cpu_seconds": MetricName("training", "CPU seconds", "lower"),
     "edges_converged": MetricName("number of edges at rest", "1 yes, 0 no", "higher"),
 }
 

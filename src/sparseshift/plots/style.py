@@ -5,6 +5,7 @@ They are made without pyplot, so nothing is global and they may be drawn in any 
 """
 
 from collections.abc import Iterable
+from typing import Literal
 from zlib import crc32
 
 from matplotlib.axes import Axes
@@ -42,6 +43,12 @@ MODEL_COLOURS = {
     "svae": "#cc79a7",
     "sams_vae": "#e69f00",
     "svae_plus": "#d55e00",
+    # the published code's, darker than ours
+    "paper_vae": "#005c43",
+    "paper_beta_vae": "#1d134d",
+    "paper_ivae": "#00416b",
+    "paper_svae": "#7a3d63",
+    "paper_svae_plus": "#7a3600",
 }
 CEILINGS = ("noise_ceiling",)
 _UNKNOWN_COLOURS = ("#7f3b08", "#4d9221", "#542788", "#01665e")
@@ -102,11 +109,9 @@ def message_figure(message: str) -> Figure:
     return figure
 
 
-def open_axes(axes: Axes, grid: str | None = None) -> None:
-    """Remove the frame's top and right side; `grid` is "x" or "y" for faint lines of that axis."""
+def open_axes(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
+    """Remove the frame's top and right side; `grid` "x", "y" or "both" for faint lines of these axes."""
     axes.spines[["top", "right"]].set_visible(False)
-    if grid == "x":
-        axes.grid(axis="x", color="#ececec", linewidth=0.8)
-    elif grid == "y":
-        axes.grid(axis="y", color="#ececec", linewidth=0.8)
+    if grid is not None:
+        axes.grid(axis=grid, color="#ececec", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -7,6 +7,13 @@ from sparseshift.scoring.fits import QUERY, score_query, score_training
 from sparseshift.scoring.mechanism import RAW_EFFECTS, compare_mechanism
 from sparseshift.scoring.recovery import score_recovery
 from sparseshift.scoring.settings import ScoreSettings
+from sparseshift.scoring.study import (
+    beside_published,
+    compare_graphs,
+    score_simulated_fit,
+    score_stability,
+    summarise_study,
+)
 from sparseshift.scoring.tidy import HEADLINE, METRIC_COLUMNS, RunKey, headline
 
 __all__ = [
@@ -18,6 +25,8 @@ __all__ = [
     "RunKey",
     "ScoreSettings",
     "baseline_effects",
+    "beside_published",
+    "compare_graphs",
     "compare_mechanism",
     "headline",
     "predicted_effects",
@@ -26,7 +35,10 @@ __all__ = [
     "score_cells",
     "score_query",
     "score_recovery",
+    "score_simulated_fit",
+    "score_stability",
     "score_training",
+    "summarise_study",
     "with_latents",
     "with_model_counts",
 ]

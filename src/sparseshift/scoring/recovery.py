@@ -1,20 +1,27 @@
 """A fit of a simulated screen against the truth the screen was drawn with."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from sparseshift.data.splits import Split
+from sparseshift.evaluation.graph_consistency import graph_consistency
 from sparseshift.evaluation.graph_recovery import graph_average_precision, graph_recovery
 from sparseshift.evaluation.intervals import Interval
-from sparseshift.evaluation.latent_matching import LatentMatching, match_latents
+from sparseshift.evaluation.latent_matching import (
+    LatentMatching,
+    match_latents,
+    matched_correlation,
+)
 from sparseshift.evaluation.latent_regression import latent_r2
 from sparseshift.fitted_model import FittedModel
 from sparseshift.scoring.cells import Model, with_model_counts
 from sparseshift.scoring.tidy import RunKey
 from sparseshift.screens.cells import read_perturbations
 
-TRAINED, ALL = "trained", "all"
+TRAINED, UNSEEN, ALL = "trained", "unseen_cells", "all"
 
 
 def has_truth(screen: AnnData) -> bool:
@@ -22,36 +29,62 @@ def has_truth(screen: AnnData) -> bool:
     return "z" in screen.obsm and {"shifts", "perturbations"} <= set(screen.uns)
 
 
-def score_recovery(model: Model, screen: AnnData, split: Split, key: RunKey) -> pd.DataFrame:
+def score_recovery(
+    model: Model, screen: AnnData, split: Split, key: RunKey, unseen: AnnData | None = None
+) -> pd.DataFrame:
     """How well true latents and edges are recovered, as tidy rows; none without a known truth.
 
     Of the perturbations that were trained and their cells, control cells aside. Edges are scored
     where the model searches for them: a dense graph, found by construction, has no such rows. The rows
-    `paper_*` are edges as the published code scores them.
+    `paper_*` are edges as the published code scores them; `latent_correlation` is |r| of each true
+    latent with its match.
 
     Args:
         model: fitted to the split; adapted or not.
         screen: all cells, with obsm["z"], uns["shifts"] and uns["perturbations"].
         split: which perturbations were trained.
         key: of the rows.
+        unseen: more cells of the trained perturbations, which the model has not seen, if there are;
+            their latents are matched as those of the training cells are.
     """
     if not has_truth(screen):
         return key.rows([])
     labels = read_perturbations(screen, model.spec.columns)
     chosen = split.is_training(labels) & (labels != model.spec.columns.control)
-    cells = with_model_counts(screen[chosen], model)
-    true, learnt = np.asarray(cells.obsm["z"]), model.latents(cells)
+    true, learnt = _latents(model, screen[chosen])
     matching = match_latents(true, learnt)
+    shifted = _true_edges(screen)[_rows_of(screen, model.spec.trained)]
     found = {
         "mcc_pearson": matching.mcc,
         "mcc_spearman": match_latents(true, learnt, "spearman").mcc,
         "r2": latent_r2(true, learnt).mean,
+        "r_con": graph_consistency(true, learnt, shifted, matching),
     }
     rows = [(name, TRAINED, value) for name, value in found.items()]
+    rows += [
+        ("latent_correlation", f"latent {j}", float(r)) for j, r in enumerate(matching.correlation)
+    ]
+    if unseen is not None and unseen.n_obs > 1:
+        again = matched_correlation(*_latents(model, unseen), matching)
+        rows.append(("mcc_pearson", UNSEEN, float(again.mean())))
     if isinstance(model, FittedModel) and model.spec.options.mask_prior != "none":
         signed = match_latents(true, learnt, signed=True)
         rows += _graph_scores(model, screen, matching) + _published(model, screen, signed)
     return key.rows([(*row, Interval(value, np.nan, np.nan)) for *row, value in rows])
+
+
+def _latents(model: Model, cells: AnnData) -> tuple[np.ndarray, np.ndarray]:
+    counted = with_model_counts(cells, model)
+    return np.asarray(counted.obsm["z"]), model.latents(counted)
+
+
+def _true_edges(screen: AnnData) -> np.ndarray:
+    return np.asarray(screen.uns["shifts"]) != 0.0
+
+
+def _rows_of(screen: AnnData, trained: Sequence[str]) -> np.ndarray:
+    """Which rows of the true graph are of trained perturbations, in the graph's order."""
+    return np.isin(np.asarray(screen.uns["perturbations"]).astype(str), list(trained))
 
 
 def _graph_scores(
@@ -89,4 +122,4 @@ def _graphs(model: FittedModel, screen: AnnData) -> tuple[np.ndarray, pd.DataFra
     names = np.asarray(screen.uns["perturbations"]).astype(str)
     inclusion = model.inclusion_probability()
     known = inclusion.loc[inclusion.index.isin(model.spec.trained)]
-    return np.asarray(screen.uns["shifts"]) != 0.0, known.reindex(names, fill_value=1.0)
+    return _true_edges(screen), known.reindex(names, fill_value=1.0)

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from sparseshift.models.vae import PerturbationVAE
-from sparseshift.training.history import History, Record, edges_are_stable
+from sparseshift.training.history import Record, edges_are_stable
 
 
 class BestWeights:
@@ -44,10 +44,6 @@ class BestWeights:
     def restore(self) -> None:
         """Puts the best weights back into the model."""
         self.model.load_state_dict(self.state)
-
-    def history(self) -> History:
-        """All records, and which is the best."""
-        return History(tuple(self.records), self.best)
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in self.model.state_dict().items()}

@@ -31,7 +31,11 @@ def write_finished(directory: Path, weights: dict[str, Tensor], history: History
         history: of all phases.
     """
     tensors = {name: value.clone() for name, value in weights.items()}
-    header = {"records": [list(record) for record in history.records], "best": history.best}
+    header = {
+        "records": [list(record) for record in history.records],
+        "best": history.best,
+        "cpu_seconds": history.cpu_seconds,
+    }
     Checkpoint(directory / _NAME).write(tensors, header)
     for path in directory.iterdir():
         if path.name != _NAME:
@@ -48,4 +52,4 @@ def read_finished(directory: Path) -> Finished | None:
     os.utime(checkpoint.path)  # `prune` goes by when a state was last used
     logger.info("Finished before, not trained again (delete %s to train)", directory)
     records = tuple(Record(*values) for values in header["records"])
-    return Finished(weights, History(records, header["best"]))
+    return Finished(weights, History(records, header["best"], header["cpu_seconds"]))

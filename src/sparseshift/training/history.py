@@ -44,10 +44,18 @@ HISTORY_COLUMNS = (*Record._fields, "total_epoch", "total_step", "best")
 
 
 class History(NamedTuple):
-    """All records of a fit, and which of them the returned weights belong to."""
+    """What happened in a fit.
+
+    Attributes:
+        records: of all evaluations.
+        best: number of the record that the returned weights belong to.
+        cpu_seconds: of the process in training and its evaluations, those before an interruption
+            included; several models fitted as one have equal shares.
+    """
 
     records: tuple[Record, ...]
     best: int
+    cpu_seconds: float = 0.0
 
     @property
     def best_record(self) -> Record:
@@ -79,7 +87,11 @@ class History(NamedTuple):
         """This fit followed by another phase."""
         phase = self.records[-1].phase + 1 if self.records else 0
         moved = tuple(record._replace(phase=phase) for record in later.records)
-        return History(self.records + moved, len(self.records) + later.best)
+        return History(
+            self.records + moved,
+            len(self.records) + later.best,
+            self.cpu_seconds + later.cpu_seconds,
+        )
 
 
 def edges_are_stable(n_edges: list[int], window: int) -> bool:

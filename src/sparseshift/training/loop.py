@@ -56,4 +56,4 @@ def fit(
             if checkpoint is not None and (run.finished or checkpoint.is_due()):
                 checkpoint.write(*run.dump())
         run.keeper.restore()
-        return run.keeper.history()
+        return run.history()

@@ -4,6 +4,7 @@ On an accelerator, where a batch of 128 cells leaves most of it idle, several se
 than one. The numbers are those of fits one by one, up to the rounding of batched products.
 """
 
+import time
 from collections.abc import Sequence
 
 import torch
@@ -34,7 +35,7 @@ def fit_together(runs: Sequence[Run]) -> list[History]:
     Raises:
         TrainingError: a term of one model's objective is not finite.
     """
-    first = runs[0]
+    first, start = runs[0], time.process_time()
     with torch.random.fork_rng(), compiled.switched_off(), products(first.config.precision):
         torch.manual_seed(first.seed)
         stack = StackedWeights(
@@ -55,7 +56,8 @@ def fit_together(runs: Sequence[Run]) -> list[History]:
                 run.end_epoch()
     for run in runs:
         run.keeper.restore()
-    return [run.keeper.history() for run in runs]
+        run.cpu_seconds = (time.process_time() - start) / len(runs)
+    return [run.history() for run in runs]
 
 
 def _step(runs: Sequence[Run], stack: StackedWeights, index: Sequence[Tensor], step: int) -> None:

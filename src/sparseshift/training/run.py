@@ -3,6 +3,7 @@
 import logging
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from sparseshift.models.vae import PerturbationVAE
 from sparseshift.probability.bounds import ElboTerms
 from sparseshift.training.best_weights import BestWeights
 from sparseshift.training.config import TrainingConfig
-from sparseshift.training.history import Record
+from sparseshift.training.history import History, Record
 from sparseshift.training.optimizer import FlatAdam, ParameterGroup
 from sparseshift.training.schedule import Schedule
 from sparseshift.training.validation import Validation, chunk_size, validate
@@ -58,6 +59,7 @@ class Run:
         self.terms = _compiled(model) if config.compile else model.elbo_terms
         self.loss_sum, self.n_losses = 0.0, 0  # since the last record
         self.epochs_done = 0
+        self.cpu_seconds = 0.0
         self.finished = False
 
     @property
@@ -67,12 +69,14 @@ class Run:
 
     def epoch(self) -> None:
         """One pass over the training cells, and an evaluation if one is due."""
+        start = time.process_time()
         self.model.train()
         # of training cells alone: validation cells may have larger counts
         with self.model.likelihood.expecting(self.peaks):
             for i, index in enumerate(self.batches()):
                 self._step(index, self.steps_done + i)
         self.end_epoch()
+        self.cpu_seconds += time.process_time() - start
 
     def end_epoch(self) -> None:
         """Counts an epoch whose steps are done, and evaluates if it is time to."""
@@ -155,6 +159,10 @@ class Run:
         logger.debug("%s", record)
         return record
 
+    def history(self) -> History:
+        """What happened so far, and which of it belongs to the best weights."""
+        return History(tuple(self.keeper.records), self.keeper.best, self.cpu_seconds)
+
     def dump(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that `load` needs to go on, bit for bit; of a finished fit the best weights alone."""
         header = {
@@ -165,6 +173,7 @@ class Run:
             "was_warm": self.keeper.was_warm,
             "loss_sum": self.loss_sum,
             "n_losses": self.n_losses,
+            "cpu_seconds": self.cpu_seconds,
         }
         tensors = {f"best/{name}": value for name, value in self.keeper.state.items()}
         if not self.finished:
@@ -201,6 +210,7 @@ class Run:
         self.keeper.best, self.keeper.was_warm = header["best"], header["was_warm"]
         self.keeper.state = part("best/")
         self.loss_sum, self.n_losses = header["loss_sum"], header["n_losses"]
+        self.cpu_seconds = header["cpu_seconds"]
         logger.info(
             "Going on from a checkpoint: %d of %d epochs%s",
             self.epochs_done, self.n_epochs, ", finished" if self.finished else "",

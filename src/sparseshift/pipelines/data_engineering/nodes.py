@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from sparseshift.pipelines.parameters import ScreenParameters, SimulationParameters
+from sparseshift.pipelines.parameters import ScreenParameters
+from sparseshift.pipelines.simulation_parameters import SimulationParameters
 
 
 def simulate_screen(parameters: ScreenParameters) -> Any:

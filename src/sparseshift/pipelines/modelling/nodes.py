@@ -41,13 +41,14 @@ def fit_model(
         batch=columns.batch,
         layer=columns.layer,
         seed=seed,
-        checkpoints=_state_folder(checkpoints),
+        checkpoints=state_folder(checkpoints),
         **model.fit_settings(),
     )
     return fitted, fitted.history
 
 
-def _state_folder(checkpoints: CheckpointParameters) -> Path | None:
+def state_folder(checkpoints: CheckpointParameters) -> Path | None:
+    """Where the states of fits are kept, old ones taken away; None: nowhere."""
     from kedro.utils import find_kedro_project
 
     from sparseshift.training.prune import prune
