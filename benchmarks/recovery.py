@@ -1,7 +1,7 @@
 """What svae_plus recovers of simulated screens: MCC and F1 over data seeds, in one condition or all.
 
     python benchmarks/recovery.py --data-seeds 0 1 2 3 4
-    python benchmarks/recovery.py --conditions paper --data-seeds 100 101 102 103 104 --model-seeds 0 1 2
+    python benchmarks/recovery.py --steps 10000 --conditions paper --data-seeds 100 101 102 103 104 --model-seeds 0 1 2
 
 Four fifths of the perturbations are trained. No fit is told the number of edges or targets, nor, but for
 "8 latents for 15" and "20 latents for 15", is it given another number of latents than the truth has. Matched on |r|;
@@ -47,7 +47,9 @@ CONDITIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def fit_and_score(condition: str, preset: str, data_seed: int, seed: int) -> dict[str, float]:
+def fit_and_score(
+    condition: str, preset: str, data_seed: int, seed: int, steps: int
+) -> dict[str, float]:
     """One fit."""
     simulated, options = CONDITIONS[condition]
     screen = ss.simulate(**simulated, seed=data_seed)
@@ -66,6 +68,7 @@ def fit_and_score(condition: str, preset: str, data_seed: int, seed: int) -> dic
         perturbation="perturbation",
         control=control,
         seed=seed,
+        steps=steps,
         **{"n_latents": truth.shape[1], **options},
     )
     seconds = time.process_time() - start
@@ -96,12 +99,15 @@ def main() -> None:
     parser.add_argument("--preset", default="svae_plus")
     parser.add_argument("--data-seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--model-seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--steps", type=int, default=3000, help="gradient steps of a fit")
     arguments = parser.parse_args()
     rows = []
     for condition in arguments.conditions:
         for data_seed in arguments.data_seeds:
             for seed in arguments.model_seeds:
-                scores = fit_and_score(condition, arguments.preset, data_seed, seed)
+                scores = fit_and_score(
+                    condition, arguments.preset, data_seed, seed, arguments.steps
+                )
                 rows.append({"condition": condition, "data_seed": data_seed, **scores})
                 print(rows[-1], flush=True)
     fits = pd.DataFrame(rows)

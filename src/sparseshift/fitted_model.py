@@ -21,6 +21,7 @@ from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.evaluation.likelihood import cell_iwelbo
 from sparseshift.model_files import write_model
 from sparseshift.models.adaptation import adapted_prior, has_closed_form, with_new_rows
+from sparseshift.models.cell_posteriors import refined_means
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.presets import get_preset
 from sparseshift.screens.cells import read_perturbations, to_cells
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 FORMAT = 3
+_REFINEMENTS = 100  # gradient steps of a cell
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,24 @@ class FittedModel:
         """
         return pd.DataFrame(self.records.rows(), columns=list(HISTORY_COLUMNS))
 
-    def latents(self, adata: AnnData) -> np.ndarray:
+    def latents(self, adata: AnnData, *, refine: int | None = None) -> np.ndarray:
         """Posterior means of z, (cells, latents) float32.
 
         Perturbation labels are needed only where the encoder sees the perturbation (sams_vae,
         cpa_vae, conditional_vae).
 
+        Args:
+            adata: cells.
+            refine: gradient steps that fit a posterior of its own to each cell, from where the encoder
+                puts it (`models.cell_posteriors`); None: 100 for a model that was trained so
+                (svae_plus_cellwise), else 0.
+
         Raises:
             ScreenError: genes of the model are missing, or cells have no counts in them.
         """
         sees_labels = self.module.posterior_kind != "cells"
-        return self._means(self._cells(adata, with_labels=sees_labels)[0]).cpu().numpy()
+        cells, _ = self._cells(adata, with_labels=sees_labels)
+        return self._means(cells, refine).cpu().numpy()
 
     def inclusion_probability(self) -> pd.DataFrame:
         """How probably each perturbation shifts each latent, (perturbations, latents), in [0, 1].
@@ -266,11 +275,25 @@ class FittedModel:
         )
         return cells.streamed_to(self.module.device), labels
 
-    @torch.no_grad()
-    def _means(self, cells: CellStore) -> Tensor:
-        means = torch.empty(cells.n_cells, self.spec.n_latents, device=cells.device)
-        for place, part in _chunks(means, cells):
-            place.copy_(self.module.posterior(part)[0])
+    def _means(self, cells: CellStore, refine: int | None = None) -> Tensor:
+        if refine is None:
+            refine = _REFINEMENTS if self.spec.recipe == "cellwise" else 0
+        if refine and self.module.posterior_kind != "cells":
+            raise OptionError(
+                f"refine={refine} needs an encoder that sees cells alone, which {self.spec.preset!r} has "
+                "not. Leave it out."
+            )
+        rows = self.module.prior.effect().new_zeros(len(self.spec.trained), len(self._index))
+        rows.fill_diagonal_(1.0)
+        with torch.no_grad():
+            spread = 1.0 + self.module.prior.expected_shift(rows).square().mean(0)
+            means = torch.empty(cells.n_cells, self.spec.n_latents, device=cells.device)
+            for place, part in _chunks(means, cells):
+                if refine:
+                    with torch.enable_grad():
+                        place.copy_(refined_means(self.module, part, spread, n_steps=refine))
+                else:
+                    place.copy_(self.module.posterior(part)[0])
         return means
 
     def _table(self, values: Tensor) -> pd.DataFrame:

@@ -169,10 +169,12 @@ def choose_recipe(preset: str, options: Options, warm_start: str | None) -> str:
     """
     if warm_start not in {"auto", "rotation", None}:
         raise OptionError(f"warm_start={warm_start!r} is not one of 'auto', 'rotation', None.")
-    recipe = get_preset(preset).recipe if warm_start != "rotation" else "rotation"
-    if warm_start is None and recipe == "rotation":
+    recipe = get_preset(preset).recipe
+    if warm_start == "rotation" and recipe != "cellwise":
+        recipe = "rotation"
+    if warm_start is None and recipe in ("rotation", "cellwise"):
         recipe = "plain"
-    rotated = recipe in ("rotation", "rotation_only")
+    rotated = recipe in ("rotation", "rotation_only", "cellwise")
     if rotated and (options.shift == "none" or options.posterior != "cells"):
         raise OptionError(
             f"{preset!r} cannot start from a rotation: it needs shifts and an encoder that sees "

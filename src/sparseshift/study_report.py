@@ -58,6 +58,7 @@ def write_study_page(
     summary: pd.DataFrame,
     figures: dict[str, bytes],
     conditions: list[str],
+    choice: pd.DataFrame | None = None,
 ) -> str:
     """One self-contained HTML page.
 
@@ -66,6 +67,7 @@ def write_study_page(
         summary: of `scoring.beside_published`.
         figures: PNG bytes; "recovery.CONDITION", "graph.CONDITION", "stability", "cost".
         conditions: in the order shown.
+        choice: of `scoring.choose`, if models were to be chosen.
     """
     seeds = metrics["data_seed"].nunique(), metrics["seed"].dropna().nunique()
     fits = metrics.dropna(subset=["seed"])[["condition", "data_seed", "model", "seed"]]
@@ -76,6 +78,8 @@ def write_study_page(
         "versions": f"sparseshift {__version__}, Python {python_version()}, torch {version('torch')}",
     }
     sections = [_overview(summary, figures, conditions)]
+    if choice is not None and len(choice):
+        sections[0].tables.append(_chosen(choice))
     sections += [_section(summary, figures, condition) for condition in conditions]
     return render_page("sparseshift: simulation study", _answers(summary, seeds[0]), run, sections)
 
@@ -122,6 +126,30 @@ def _overview(
             )
         ],
         notes=NOTES,
+    )
+
+
+def _chosen(choice: pd.DataFrame) -> TableBlock:
+    rows = [
+        {
+            "condition": condition,
+            "chosen by": metric_name(str(criterion)).words,
+            "chosen (screens)": ", ".join(
+                f"{name} ({n})" for name, n in own["chosen"].value_counts().items()
+            ),
+        }
+        | {
+            f"{metric_name(truth).unit}, short of the best (mean)": (
+                f"{own[truth].mean():.3f}, {own[f'{truth}_shortfall'].mean():.3f}"
+            )
+            for truth in ("mcc_pearson", "graph_f1")
+            if truth in own
+        }
+        for (condition, criterion), own in choice.groupby(["condition", "criterion"], sort=False)
+    ]
+    return TableBlock(
+        pd.DataFrame(rows),
+        "Chosen without the truth: what the chosen model recovers, and how far that is from the best there was.",
     )
 
 

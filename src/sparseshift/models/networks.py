@@ -187,12 +187,22 @@ class Decoder(nn.Module):
     Args:
         hidden: takes n_latents + n_covariates columns, in this order.
         n_genes: genes.
+
+    Attributes:
+        held: whether it stays in eval mode when the model goes to training: what batch normalisation
+            does to a cell then depends on no other cell.
     """
 
     def __init__(self, hidden: Hidden, n_genes: int) -> None:
         super().__init__()
         self.hidden = hidden
         self.scores = nn.Linear(hidden.n_out, n_genes)
+        self.held = False
+
+    def train(self, mode: bool = True) -> "Decoder":
+        """Training mode, unless held."""
+        super().train(mode and not self.held)
+        return self
 
     def forward(self, z: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Z (..., cells, latents), covariates (cells, n_covariates) to (..., cells, genes)."""

@@ -71,6 +71,9 @@ class StudyParameters(Strict):
     data_seeds: list[int] = Field(min_length=1)
     model_seeds: list[int] = Field(min_length=1)
     drawn: str | None = None  # model whose graph is drawn; None: the last
+    choose_among: list[str] = Field(
+        default_factory=list
+    )  # models to choose from without the truth
 
     @model_validator(mode="after")
     def _each_once(self) -> "StudyParameters":
@@ -87,6 +90,10 @@ class StudyParameters(Strict):
                 )
         if self.drawn is not None and self.drawn not in self.models:
             raise ValueError(f"drawn is {self.drawn}, which models does not have.")
+        if missing := [name for name in self.choose_among if name not in self.models]:
+            raise ValueError(
+                f"choose_among names {', '.join(missing)}, which models does not have."
+            )
         return self
 
     def models_of(self, condition: str) -> list[str]:

@@ -43,6 +43,7 @@ MODEL_COLOURS = {
     "svae": "#cc79a7",
     "sams_vae": "#e69f00",
     "svae_plus": "#d55e00",
+    "svae_plus_cellwise": "#7f0000",
     # the published code's, darker than ours
     "paper_vae": "#005c43",
     "paper_beta_vae": "#1d134d",

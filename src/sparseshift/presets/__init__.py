@@ -16,6 +16,7 @@ from sparseshift.presets import (
     sams_vae,
     svae,
     svae_plus,
+    svae_plus_cellwise,
     vae,
 )
 from sparseshift.presets.preset import Preset
@@ -27,6 +28,7 @@ PRESETS: dict[str, Preset] = {
     "ivae": ivae.PRESET,
     "svae": svae.PRESET,
     "svae_plus": svae_plus.PRESET,
+    "svae_plus_cellwise": svae_plus_cellwise.PRESET,
     "sams_vae": sams_vae.PRESET,
     "cpa_vae": cpa_vae.PRESET,
     "conditional_vae": conditional_vae.PRESET,

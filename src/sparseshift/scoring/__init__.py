@@ -2,6 +2,7 @@
 
 from sparseshift.scoring.baselines import baseline_effects, score_baselines
 from sparseshift.scoring.cells import score_cells, with_latents, with_model_counts
+from sparseshift.scoring.choice import choose
 from sparseshift.scoring.effects import ObservedEffects, predicted_effects, raw_effects
 from sparseshift.scoring.fits import QUERY, score_query, score_training
 from sparseshift.scoring.mechanism import RAW_EFFECTS, compare_mechanism
@@ -26,6 +27,7 @@ __all__ = [
     "ScoreSettings",
     "baseline_effects",
     "beside_published",
+    "choose",
     "compare_graphs",
     "compare_mechanism",
     "headline",

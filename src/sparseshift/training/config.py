@@ -32,6 +32,9 @@ class TrainingConfig:
         kl_weight: the weight it rises to; 1 gives the ELBO.
         warm_start_share: share of the steps that a rotation recipe gives to the plain VAE.
         warm_start_kl_weight: the KL weight that its ramp ends at.
+        cellwise_share: length of the phase with a posterior for each cell, as a multiple of `steps`.
+        cellwise_rate: of these posteriors, in units of z a step, at its largest.
+        cellwise_encoder_share: the same of the phase in which the encoder learns these afterwards.
         objective_scale: "cell": the loss is in nats a cell; "screen": times the training cells,
             as published for sVAE+, which matters where Adam's eps or weight decay do.
         adam_eps: what Adam adds to the root of its second moment.
@@ -55,6 +58,9 @@ class TrainingConfig:
     kl_weight: float = 1.0
     warm_start_share: float = 0.4
     warm_start_kl_weight: float = 0.33
+    cellwise_share: float = 12.0
+    cellwise_rate: float = 1.0
+    cellwise_encoder_share: float = 0.7
     objective_scale: str = "cell"
     adam_eps: float = 1e-8
     weight_decay: float = 0.0
@@ -88,6 +94,9 @@ class TrainingConfig:
             "kl_weight",
             "warm_start_kl_weight",
             "adam_eps",
+            "cellwise_share",
+            "cellwise_rate",
+            "cellwise_encoder_share",
         ):
             if not 0 < getattr(self, name) < math.inf:
                 raise OptionError(f"{name}={getattr(self, name)} must be positive.")

@@ -102,12 +102,18 @@ class FlatAdam:
         self.weight_decay = weight_decay
         self.moments = [Moments.of(values) for values, _ in self.groups]
 
-    def step(self, loss: Tensor, rate: float) -> None:
-        """One step down the gradient of `loss`, with all learning rates scaled by `rate`."""
+    def step(self, loss: Tensor, rate: float, others: Sequence[Tensor] = ()) -> Sequence[Tensor]:
+        """One step down the gradient of `loss`, with all learning rates scaled by `rate`.
+
+        Returns:
+            The gradients of the loss by `others`, which stay as they are.
+        """
         # not loss.backward(): that would zero every gradient first, and then add to it
-        slopes = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
-        torch.cat([slope.reshape(-1) for slope in slopes], out=self.gradient)
+        slopes = torch.autograd.grad(loss, [*self.parameters, *others], materialize_grads=True)
+        own = slopes[: len(self.parameters)]
+        torch.cat([slope.reshape(-1) for slope in own], out=self.gradient)
         self._descend(rate)
+        return slopes[len(own) :]
 
     @torch.no_grad()
     def _descend(self, rate: float) -> None:

@@ -1,6 +1,7 @@
 """How a fit is put together of phases: at once, rotate then refine, or as the public code does."""
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from sparseshift.models.adaptation import with_new_rows
 from sparseshift.models.masks import BernoulliMask
 from sparseshift.models.priors import ShiftPrior, StandardNormalPrior
 from sparseshift.models.vae import PerturbationVAE
+from sparseshift.training.cellwise import fit_cellwise
 from sparseshift.training.checkpoint import Checkpoint
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.finished import read_finished, write_finished
@@ -22,7 +24,7 @@ from sparseshift.training.run import Run
 
 logger = logging.getLogger(__name__)
 
-RECIPES = ("plain", "rotation", "rotation_only", "paper")
+RECIPES = ("plain", "rotation", "rotation_only", "cellwise", "paper")
 
 
 class Member(NamedTuple):
@@ -48,7 +50,9 @@ def follow(
 
     Args:
         recipe: "plain"; "rotation": a plain VAE, its rotation, then the model itself from there, rotated
-            again half-way; "rotation_only": without the model itself; "paper": once, then again with its graph frozen.
+            again half-way; "rotation_only": without the model itself; "cellwise": "rotation", then decoder
+            and prior with a posterior for each cell, then the encoder anew; "paper": once, then again
+            with its graph frozen.
         members: one model, or several of the same shape that are trained as one (`many_seeds`).
         config: the settings of the whole.
         directory: where the state of a single fit is kept, so that it goes on from there, and one
@@ -73,6 +77,8 @@ def _train(
 ) -> list[History]:
     if recipe in ("rotation", "rotation_only"):
         return _rotation(members, config, directory, refine=recipe == "rotation")
+    if recipe == "cellwise":
+        return _cellwise(members, config, directory)
     histories = _phase(members, 0, config, directory)
     if recipe == "paper":
         for member in members:
@@ -102,6 +108,27 @@ def _rotation(
         _rotate(members, last=number == 2)
         histories = _then(histories, _phase(members, number, half, directory))
     return histories
+
+
+def _cellwise(
+    members: Sequence[Member], config: TrainingConfig, directory: Path | None
+) -> list[History]:
+    histories = _rotation(members, config, directory, refine=True)
+    by_cell = config.part(config.cellwise_share)
+    start = time.process_time()
+    for member in members:
+        member.model.decoder.held = True  # noise between the cells of a batch would bend it
+        # without a checkpoint of its own: after a crash it is done again, with the same numbers
+        fit_cellwise(member.model, member.train, by_cell, member.seed)
+        for part in (member.model.decoder, member.model.likelihood, member.model.prior):
+            part.requires_grad_(False)
+    seconds = (time.process_time() - start) / len(members)
+    learn = replace(config.part(config.cellwise_encoder_share), kl_warmup=0.0)
+    histories = _then(histories, _phase(members, 3, learn, directory))
+    for member in members:
+        member.model.decoder.held = False
+        member.model.requires_grad_(True)
+    return [h._replace(cpu_seconds=h.cpu_seconds + seconds) for h in histories]
 
 
 def _rotate(members: Sequence[Member], *, last: bool = True) -> None:

@@ -53,9 +53,9 @@ class Run:
         self.schedule = Schedule(config, self.n_epochs * self.steps_per_epoch)
         self.scale = float(train.n_cells) if config.objective_scale == "screen" else 1.0
         self.evaluate_every = max(1, math.ceil(self.n_epochs / config.n_evaluations))
-        self.optimizer = _optimizer(model, config)
+        self.optimizer = optimizer_of(model, config)
         self.keeper = BestWeights(model, config.patience, validated=validation is not None)
-        self.constant, self.peaks = _survey(model, train)
+        self.constant, self.peaks = survey(model, train)
         self.terms = _compiled(model) if config.compile else model.elbo_terms
         self.loss_sum, self.n_losses = 0.0, 0  # since the last record
         self.epochs_done = 0
@@ -249,7 +249,8 @@ def learning_rates(model: PerturbationVAE, config: TrainingConfig) -> dict[str, 
     }
 
 
-def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
+def optimizer_of(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
+    """Adam for everything that is trained."""
     parameters, rates = dict(model.named_parameters()), learning_rates(model, config)
     groups = [
         ParameterGroup([parameters[name] for name, own in rates.items() if own == rate], rate)
@@ -261,7 +262,7 @@ def _optimizer(model: PerturbationVAE, config: TrainingConfig) -> FlatAdam:
 
 
 @torch.no_grad()
-def _survey(model: PerturbationVAE, cells: CellSource) -> tuple[float, Tensor]:
+def survey(model: PerturbationVAE, cells: CellSource) -> tuple[float, Tensor]:
     """The likelihood's mean constant a cell, and the largest count of each gene, in one pass."""
     constant = cells.design.new_empty(cells.n_cells)  # results in a list would fragment memory
     peaks = torch.zeros(cells.n_genes, device=cells.device)

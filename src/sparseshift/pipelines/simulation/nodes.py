@@ -110,6 +110,13 @@ def summarise(
     return beside_published(summarise_study(metrics), published, settings)
 
 
+def choose_models(metrics: pd.DataFrame, among: list[str]) -> pd.DataFrame:
+    """Which model each criterion that needs no truth would choose, and what that costs."""
+    from sparseshift.scoring import choose
+
+    return choose(metrics, among)
+
+
 def draw_recovery(metrics: pd.DataFrame, condition: str) -> Any:
     """MCC and F1 of every model in one condition, a point a data seed."""
     from sparseshift.plots.study import recovery_by_model
@@ -143,11 +150,13 @@ def draw_cost(metrics: pd.DataFrame) -> Any:
 def write_page(
     metrics: pd.DataFrame,
     summary: pd.DataFrame,
-    *images: bytes,
+    *parts: Any,
     figures: list[str],
     conditions: list[str],
 ) -> str:
-    """One self-contained HTML page."""
+    """One self-contained HTML page; after the figures may come what was chosen without the truth."""
     from sparseshift.study_report import write_study_page
 
-    return write_study_page(metrics, summary, dict(zip(figures, images, strict=True)), conditions)
+    images = dict(zip(figures, parts, strict=False))
+    choice = parts[len(figures)] if len(parts) > len(figures) else None
+    return write_study_page(metrics, summary, images, conditions, choice)

@@ -96,30 +96,50 @@ def _of_seeds(data: Data, fits: list[Fit]) -> Pipeline:
 
 def _of_all(study: StudyParameters, screens: list[Data]) -> Pipeline:
     tables, cells = _tables(study, screens)
-    figures = _figures(study)
+    figures, choice = _figures(study), []
+    if study.choose_among:
+        choose = bind(nodes.choose_models, among=study.choose_among)
+        choice = [
+            Node(
+                choose,
+                f"{_NAME}.metrics",
+                f"{_NAME}.choice",
+                name="choose_models",
+                namespace=_NAME,
+            )
+        ]
     published = {
         name: condition.published
         for name, condition in study.conditions.items()
         if condition.published is not None
     }
     steps = [
-        Node(bind(nodes.collect, cells=cells), tables, f"{_NAME}.metrics", name="collect"),
+        Node(
+            bind(nodes.collect, cells=cells),
+            tables,
+            f"{_NAME}.metrics",
+            name="collect",
+            namespace=_NAME,
+        ),
         Node(
             bind(nodes.summarise, settings=published),
             [f"{_NAME}.metrics", "published_recovery"],
             f"{_NAME}.summary",
             name="summarise",
+            namespace=_NAME,
         ),
         *figures.values(),
+        *choice,
         Node(
             bind(nodes.write_page, figures=list(figures), conditions=list(study.conditions)),
             [
                 f"{_NAME}.metrics",
                 f"{_NAME}.summary",
-                *(node.outputs[0] for node in figures.values()),
+                *(node.outputs[0] for node in [*figures.values(), *choice]),
             ],
             f"{_NAME}_report",
             name="write_page",
+            namespace=_NAME,
         ),
     ]
     return Pipeline(steps)
@@ -149,9 +169,15 @@ def _figures(study: StudyParameters) -> dict[str, Node]:
     metrics = f"{_NAME}.metrics"
     nodes_by_name = {
         "stability": Node(
-            nodes.draw_stability, metrics, f"{_NAME}.report.stability", name="draw_stability"
+            nodes.draw_stability,
+            metrics,
+            f"{_NAME}.report.stability",
+            name="draw_stability",
+            namespace=_NAME,
         ),
-        "cost": Node(nodes.draw_cost, metrics, f"{_NAME}.report.cost", name="draw_cost"),
+        "cost": Node(
+            nodes.draw_cost, metrics, f"{_NAME}.report.cost", name="draw_cost", namespace=_NAME
+        ),
     }
     for condition in study.conditions:
         models = study.models_of(condition)
@@ -163,11 +189,13 @@ def _figures(study: StudyParameters) -> dict[str, Node]:
             metrics,
             f"{_NAME}.report.recovery_{condition}",
             name=f"draw_recovery_{condition}",
+            namespace=_NAME,
         )
         nodes_by_name[f"graph.{condition}"] = Node(
             nodes.draw_graph,
             [fit.dataset("model"), data.dataset("screen"), data.dataset("split")],
             f"{_NAME}.report.graph_{condition}",
             name=f"draw_graph_{condition}",
+            namespace=_NAME,
         )
     return nodes_by_name
