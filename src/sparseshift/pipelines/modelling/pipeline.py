@@ -39,6 +39,7 @@ def _of_fit(fit: Fit) -> Pipeline:
             ["screen", "split", "genes", of_model, on_screen, "params:checkpoints"],
             ["model", "history"],
             name="fit",
+            tags=["gpu"],  # runners.DaskRunner sends it to a worker that has one
         ),
         Node(nodes.embed_cells, ["adapted", "screen"], "latents", name="embed"),
         Node(nodes.tabulate_effects, "model", "effects", name="tabulate_effects"),

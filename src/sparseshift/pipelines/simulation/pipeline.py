@@ -65,6 +65,7 @@ def _of_fit(data: Data, fit: Fit) -> Pipeline:
             ["screen", "split", condition, of_model, "params:checkpoints"],
             ["model", "history"],
             name="fit",
+            tags=["gpu"],  # runners.DaskRunner sends it to a worker that has one
         ),
         Node(
             bind(nodes.score_model, key=fit._asdict()),

@@ -1,0 +1,5 @@
+"""Kedro runners beside Kedro's own."""
+
+from sparseshift.runners.dask_runner import DaskRunner
+
+__all__ = ["DaskRunner"]
