@@ -128,7 +128,7 @@ class FittedModel:
         n_known = len(self.spec.design.perturbations)
         how = get_preset(self.spec.preset).adaptation
         if how == "closed_form" and has_closed_form(self.module):
-            mean = self._means(support)
+            mean = self._means(support, refine=0)
             return with_new_rows(
                 self.module, adapted_prior(self.module.prior, mean, support, n_known)
             )

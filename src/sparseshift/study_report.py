@@ -28,8 +28,8 @@ CAPTIONS = {
 }
 NOTES = [
     "Latents and edges are scored on trained perturbations and their cells, matched on |r|; a latent without a "
-    "match counts 0, surplus edges are false. `unseen_cells`: cells of trained perturbations that no fit saw.",
-    "Metrics that begin with `as published` match latents by signed r and score held-out perturbations, too, "
+    "match counts 0, surplus edges are false. Unseen: cells of trained perturbations that no fit saw.",
+    "Metrics in whose name is 'as published' match latents by signed r and score held-out perturbations, too, "
     "as the published code does; the published columns are of that code, and of twice the cells.",
     "Values are means over data seeds, model seeds averaged first; in brackets Student's 95 % interval over "
     "data seeds, ± is their standard deviation.",

@@ -117,7 +117,9 @@ def test_only_a_model_whose_encoder_sees_the_perturbation_needs_labels_for_laten
 @every_preset
 def test_what_is_recorded(preset: str, models: Models) -> None:
     history, made = models[preset].history, get_preset(preset)
-    n_phases = {"plain": 1, "rotation_only": 1, "paper": 2, "rotation": 3, "cellwise": 4}[made.recipe]
+    n_phases = {"plain": 1, "rotation_only": 1, "paper": 2, "rotation": 3, "cellwise": 4}[
+        made.recipe
+    ]
     assert sorted(set(history["phase"])) == list(range(n_phases))
     assert np.isfinite(history.to_numpy(dtype=float)).all()
     assert models[preset].spec.recipe == made.recipe
