@@ -17,7 +17,7 @@ from sparseshift.scoring.cells import Model
 from sparseshift.screens.columns import Columns
 from sparseshift.screens.filters import Filters, filter_screen
 
-LATENTS = ["mcc_pearson", "mcc_spearman", "r2"]
+LATENTS = ["mcc_pearson", "mcc_spearman", "r2", "r_con"]
 EDGES = ["graph_precision", "graph_recall", "graph_f1", "graph_auprc", "graph_shd"]
 PUBLISHED = ["paper_graph_precision", "paper_graph_recall", "paper_graph_f1"]
 COLUMNS = Columns("perturbation", "control")
@@ -56,6 +56,11 @@ def models(screen: AnnData, split: Split) -> dict[str, Model]:
 def scores(model: Model, screen: AnnData, split: Split) -> pd.Series:
     table = score_recovery(model, screen, split, KEY)
     assert list(table.columns) == METRIC_COLUMNS
+    by_latent = table["metric"] == "latent_correlation"
+    assert table.loc[by_latent, "subset"].tolist() == [f"latent {j}" for j in range(3)]
+    mean = table.loc[table["metric"] == "mcc_pearson", "value"].item()
+    assert table.loc[by_latent, "value"].mean() == pytest.approx(mean)
+    table = table[~by_latent]
     published = table["metric"].str.startswith("paper_")
     assert (table["subset"] == np.where(published, "all", "trained")).all()
     return table[~published].set_index("metric")["value"]

@@ -8,11 +8,11 @@ from sparseshift.models.cell_posteriors import CellPosteriors, cosine
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.probability.bounds import ElboTerms
 from sparseshift.training.config import TrainingConfig
+from sparseshift.training.encoded import encoded
 from sparseshift.training.memory import undisturbed
 from sparseshift.training.precision import products
 from sparseshift.training.run import optimizer_of, survey
 from sparseshift.training.threads import one_thread
-from sparseshift.training.validation import chunk_size
 
 
 @one_thread()
@@ -36,7 +36,7 @@ def fit_cellwise(
         TrainingError: the loss is not finite.
     """
     with torch.random.fork_rng(), products(config.precision):
-        posteriors = CellPosteriors(*_encoded(model, train))
+        posteriors = CellPosteriors(*encoded(model, train))
         generator = torch.Generator(device=model.device).manual_seed(seed)
         model.encoder.requires_grad_(False)
         optimizer = optimizer_of(model, config)
@@ -71,18 +71,3 @@ def fit_cellwise(
                     )
         model.encoder.requires_grad_(True)
     return posteriors
-
-
-@torch.no_grad()
-def _encoded(model: PerturbationVAE, cells: CellSource) -> tuple[torch.Tensor, torch.Tensor]:
-    model.eval()
-    mean = cells.design.new_empty(cells.n_cells, model.n_latents)
-    std = torch.empty_like(mean)
-    size = chunk_size(cells)
-    for place, spread, part in zip(
-        mean.split(size), std.split(size), cells.chunks(size), strict=True
-    ):
-        found = model.posterior(part)
-        place.copy_(found[0])
-        spread.copy_(found[1])
-    return mean, std

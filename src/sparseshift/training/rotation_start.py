@@ -11,7 +11,7 @@ from sparseshift.models.priors import ShiftPrior
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.models.warm_start.absorption import absorb
 from sparseshift.models.warm_start.start import RotatedStart, rotated_start
-from sparseshift.training.validation import chunk_size
+from sparseshift.training.encoded import encoded
 
 logger = logging.getLogger(__name__)
 
@@ -31,15 +31,8 @@ def start_from_rotation(
         seed: of the starts of the rotation.
         last: whether no other rotation follows: of the last one a warning says if it is not determined.
     """
-    model.eval()
-    mean = train.design.new_empty(train.n_cells, model.n_latents)
-    variance = torch.empty_like(mean)
-    size = chunk_size(train)
-    places = zip(mean.split(size), variance.split(size), train.chunks(size), strict=True)
-    for place, spread, part in places:
-        found, std = model.encoder(part.counts)
-        place.copy_(found)
-        spread.copy_(std.square())
+    mean, std = encoded(model, train)
+    variance = std.square()
     start = rotated_start(mean, variance, train.label, train.design, seed=seed)
     absorb(model, start.transform, start.origin, variance.mean(0))
     if isinstance(model.prior, ShiftPrior):
