@@ -38,6 +38,12 @@ def project(project: Path) -> Path:
     return project
 
 
+def content(path: Path) -> bytes:
+    """The bytes of a file, without the one number that cannot repeat itself."""
+    text = path.read_bytes()
+    return re.sub(rb'"cpu_seconds": [0-9.e-]+', b"", text) if path.suffix == ".json" else text
+
+
 def kill_in_training(project: Path, state: str) -> None:
     """Starts the run, and kills it once this state has been written."""
     command = [sys.executable, "-m", "kedro", *RUN]
@@ -65,7 +71,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     (found,) = re.findall(r"Going on from a checkpoint: (\d+) of (\d+) epochs(?!,)", resumed.text)
     assert 0 < int(found[0]) < int(found[1])
     assert "Going on from a checkpoint: 600 of 600 epochs, finished" in resumed.text
-    after_kill = {name: (project / "data" / name).read_bytes() for name in RESULTS}
+    after_kill = {name: content(project / "data" / name) for name in RESULTS}
     shutil.rmtree(project / "data" / "06_models")  # states too: the fit is trained anew
     whole = run_kedro(
         project, "run", "--env", "one_fit", "--namespaces", "simulated.full.svae_plus"
@@ -73,4 +79,4 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     assert whole.code == 0, whole.text
     assert "from a checkpoint" not in whole.text
     for name in RESULTS:
-        assert (project / "data" / name).read_bytes() == after_kill[name], name
+        assert content(project / "data" / name) == after_kill[name], name
