@@ -47,6 +47,14 @@ def test_scatter_has_a_point_a_fit_and_leaves_out_what_has_one_metric(
     assert "No fit has both no_such and mcc_pearson" in nothing.texts[0].get_text()
 
 
+def test_variants_that_would_share_a_colour_do_not(metrics: pd.DataFrame) -> None:
+    names = [f"alpha_{i}" for i in range(9)]
+    variants = pd.concat([metrics[metrics["model"] == "vae"].assign(model=name) for name in names])
+    (axes,) = metric_scatter(variants, "udr", "mcc_pearson").axes
+    colours = {to_hex(np.asarray(c.get_facecolor())[0]) for c in axes.collections}
+    assert len(colours) == len(names)
+
+
 def test_graphs_are_compared_edge_by_edge() -> None:
     names, latents = ["a", "b", "c"], ["true z0", "true z1"]
     shifts = pd.DataFrame([[5.0, 0.0], [0.0, -5.0], [0.0, 0.0]], names, latents)

@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 
 from kedro.framework.project import LOGGING, settings
@@ -70,7 +71,8 @@ def _end_workers(executor: ProcessPoolExecutor, patience_s: float = 5.0) -> None
     # a reader the write fails and the executor's threads end; else they wait for ever.
     queue = getattr(executor, "_call_queue", None)
     if queue is not None:
-        queue._reader.close()
+        with suppress(OSError):  # the executor's thread, seeing its workers end, may be closing it
+            queue._reader.close()
 
 
 def make_stoppable(

@@ -1,6 +1,9 @@
 """Figures of a simulation study: recovery by model, and one metric against another."""
 
+import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from sparseshift.plots.metric_comparison import metric_comparison
@@ -54,11 +57,9 @@ def metric_scatter(
         return message_figure(f"No fit has both {x} and {y}.")
     figure = new_figure(3.6)
     axes = figure.subplots()
-    for model in ordered_models(points["model"]):
+    for model, colour in _colours(ordered_models(points["model"])).items():
         own = points[points["model"] == model]
-        axes.scatter(
-            own["x"], own["y"], s=26, alpha=0.85, color=model_colour(model), label=label(model, 20)
-        )
+        axes.scatter(own["x"], own["y"], s=26, alpha=0.85, color=colour, label=label(model, 20))
     if log_x:
         axes.set_xscale("log")
     axes.set_xlabel(_axis(x))
@@ -66,6 +67,15 @@ def metric_scatter(
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     open_axes(axes, grid="both")
     return figure
+
+
+def _colours(models: list[str]) -> dict[str, str]:
+    """Each model's own colour; where two would have the same, as variants may, a scale over all."""
+    own = [model_colour(model) for model in models]
+    if len(set(own)) < len(own):
+        scale = colormaps["turbo"](np.linspace(0.05, 0.95, len(models)))
+        own = [to_hex(colour) for colour in scale]
+    return dict(zip(models, own, strict=True))
 
 
 def _axis(metric: str) -> str:
