@@ -106,7 +106,7 @@ def write_page(
     }
     confidence = "exploratory: claims need 5 or more" if len(seeds) < 5 else "intervals over seeds"
     summary = [
-        f"{len(seeds)} seeds a model ({confidence}).",
+        f"{len(seeds)} seed{'s' if len(seeds) != 1 else ''} a model ({confidence}).",
         *(
             sentence
             for section in sections
@@ -161,7 +161,7 @@ def _mechanism(metrics: pd.DataFrame, screen: str) -> str | None:
     mean = rows.groupby(["model", "metric"], sort=False)["value"].mean().unstack()
     found = "; ".join(
         f"{model}: mean cosine {row['shared_mechanism_cosine']:.2f}, "
-        f"{100 * row['shared_mechanism_quantile']:.2g} % of all sets are at least as alike"
+        f"{100 * row['shared_mechanism_quantile']:.3g} % of all sets are at least as alike"
         for model, row in mean.iterrows()
     )
     members = ", ".join(rows["subset"].iloc[0].split())
