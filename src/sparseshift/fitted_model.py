@@ -16,7 +16,7 @@ from torch import Tensor
 from sparseshift.data.cell_store import CellStore
 from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
-from sparseshift.errors import OptionError
+from sparseshift.errors import OptionError, require_whole
 from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.evaluation.likelihood import cell_iwelbo
 from sparseshift.model_files import write_model
@@ -78,6 +78,7 @@ class FittedModel:
 
         Raises:
             ScreenError: genes of the model are missing, or cells have no counts in them.
+            OptionError: an impossible refine, or an encoder that sees more than cells.
         """
         sees_labels = self.module.posterior_kind != "cells"
         cells, _ = self._cells(adata, with_labels=sees_labels)
@@ -278,23 +279,28 @@ class FittedModel:
     def _means(self, cells: CellStore, refine: int | None = None) -> Tensor:
         if refine is None:
             refine = _REFINEMENTS if self.spec.recipe == "cellwise" else 0
+        refine = require_whole("refine", refine, 0)
         if refine and self.module.posterior_kind != "cells":
             raise OptionError(
                 f"refine={refine} needs an encoder that sees cells alone, which {self.spec.preset!r} has "
                 "not. Leave it out."
             )
-        rows = self.module.prior.effect().new_zeros(len(self.spec.trained), len(self._index))
-        rows.fill_diagonal_(1.0)
-        with torch.no_grad():
-            spread = 1.0 + self.module.prior.expected_shift(rows).square().mean(0)
-            means = torch.empty(cells.n_cells, self.spec.n_latents, device=cells.device)
-            for place, part in _chunks(means, cells):
-                if refine:
-                    with torch.enable_grad():
-                        place.copy_(refined_means(self.module, part, spread, n_steps=refine))
-                else:
+        spread = self._prior_variance() if refine else None
+        means = torch.empty(cells.n_cells, self.spec.n_latents, device=cells.device)
+        for place, part in _chunks(means, cells):
+            if spread is not None:
+                place.copy_(refined_means(self.module, part, spread, n_steps=refine))
+            else:
+                with torch.no_grad():
                     place.copy_(self.module.posterior(part)[0])
         return means
+
+    @torch.no_grad()
+    def _prior_variance(self) -> Tensor:
+        """Of z over the trained perturbations, about the control, (latents,)."""
+        rows = self.module.prior.effect().new_zeros(len(self.spec.trained), len(self._index))
+        rows.fill_diagonal_(1.0)  # the trained ones come first
+        return 1.0 + self.module.prior.expected_shift(rows).square().mean(0)
 
     def _table(self, values: Tensor) -> pd.DataFrame:
         columns = [f"z{j}" for j in range(self.spec.n_latents)]

@@ -57,3 +57,11 @@ def test_an_encoder_that_sees_shifts_cannot_be_refined(
     model = ss.fit(training_screen, "sams_vae", **small)
     with pytest.raises(OptionError, match="refine=5 needs an encoder that sees cells alone"):
         model.latents(training_screen, refine=5)
+
+
+@pytest.mark.parametrize("refine", [-1, 2.5])
+def test_steps_are_a_whole_number(
+    refine: Any, training_screen: AnnData, fitted: dict[str, FittedModel]
+) -> None:
+    with pytest.raises(OptionError, match="refine"):
+        fitted["svae_plus"].latents(training_screen, refine=refine)

@@ -21,7 +21,7 @@ from kedro_datasets.text import TextDataset
 
 from sparseshift.errors import ScreenError
 from sparseshift.runners import DaskRunner
-from sparseshift.runners.dask_runner import DaskRunnerError
+from sparseshift.runners.faults import DaskRunnerError
 
 KEDRO = Path(sys.executable).with_name("kedro")
 MINI = Path(__file__).parents[1] / "hooks" / "mini_project"

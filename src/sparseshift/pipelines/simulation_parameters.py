@@ -71,9 +71,7 @@ class StudyParameters(Strict):
     data_seeds: list[int] = Field(min_length=1)
     model_seeds: list[int] = Field(min_length=1)
     drawn: str | None = None  # model whose graph is drawn; None: the last
-    choose_among: list[str] = Field(
-        default_factory=list
-    )  # models to choose from without the truth
+    choose_among: list[str] = Field(default_factory=list)  # models to choose from, truth unseen
 
     @model_validator(mode="after")
     def _each_once(self) -> "StudyParameters":

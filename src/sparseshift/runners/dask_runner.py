@@ -7,40 +7,40 @@ dependencies, it would run finished nodes again whenever their worker is lost.
 
 import logging
 import os
-import pickle
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import click
 from kedro.framework import project
-from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import AbstractRunner
 
-from sparseshift.errors import SparseshiftError, require_whole
+from sparseshift.errors import SparseshiftError
 from sparseshift.hooks.mlflow import PARENT_VARIABLE, URI_VARIABLE
 from sparseshift.hooks.session import TRACEBACK_VARIABLE
 from sparseshift.runners import node_task
+from sparseshift.runners.faults import DaskRunnerError
 from sparseshift.runners.node_task import Job, run_node
+from sparseshift.runners.progress import Progress
+from sparseshift.runners.runner_params import (
+    ADDRESS_VARIABLE,
+    find_address,
+    memory,
+    refuse_unknown,
+    require_distributed,
+    seconds,
+    whole,
+    yes_or_no,
+)
+from sparseshift.runners.shipping import pack, refuse_unshared
 
-ADDRESS_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 GPU = "GPU"
 GPU_TAG = "gpu"
 
 logger = logging.getLogger(__name__)
-
-
-class DaskRunnerError(SparseshiftError, click.ClickException):
-    """A run that cannot be done on a cluster.
-
-    Kedro makes a runner before there is a session that would print the error for a person; as a
-    `ClickException` it is printed so nevertheless.
-    """
 
 
 class DaskRunner(AbstractRunner):
@@ -81,22 +81,24 @@ class DaskRunner(AbstractRunner):
         **unknown: Any,
     ) -> None:
         super().__init__(is_async=is_async)
-        _require_distributed()
-        _refuse_unknown(unknown)
+        require_distributed()
+        refuse_unknown(
+            unknown, list(DaskRunner.__init__.__annotations__)[: -len(("unknown", "return"))]
+        )
         local = {
             "n_workers": n_workers,
             "threads_per_worker": threads_per_worker,
             "memory_limit": memory_limit,
         }
-        self._address = _find_address(address, local)
-        self._n_workers = None if n_workers is None else _whole("n_workers", n_workers, 1)
-        self._threads = _whole(
+        self._address = find_address(address, local)
+        self._n_workers = None if n_workers is None else whole("n_workers", n_workers, 1)
+        self._threads = whole(
             "threads_per_worker", 1 if threads_per_worker is None else threads_per_worker, 1
         )
-        self._memory_limit = _memory("memory_limit", memory_limit)
-        self._retries = _whole("retries", retries, 0)
-        self._gpu_resource = _yes_or_no("gpu_resource", gpu_resource)
-        self._timeout = _seconds("timeout", timeout)
+        self._memory_limit = memory("memory_limit", memory_limit)
+        self._retries = whole("retries", retries, 0)
+        self._gpu_resource = yes_or_no("gpu_resource", gpu_resource)
+        self._timeout = seconds("timeout", timeout)
 
     def _get_executor(self, max_workers: int) -> None:
         """Kedro's pools are not used."""
@@ -122,9 +124,9 @@ class DaskRunner(AbstractRunner):
                 "gpu_resource=true, but the workers that this run starts have no resource GPU. "
                 "Start workers by `dask worker ADDRESS --resources GPU=1` and name the address."
             )
-        _refuse_unshared(pipeline, catalog)
-        packed = {node: _pack(node, catalog) for node in pipeline.nodes}
-        progress = _Progress(pipeline)
+        refuse_unshared(pipeline, catalog)
+        packed = {node: pack(node, catalog) for node in pipeline.nodes}
+        progress = Progress(pipeline)
         with self._connect(len(packed)) as client:
             submit = self._submitter(client, packed, self._job(run_id))
             self._run_in_order(client, progress, submit)
@@ -224,7 +226,7 @@ class DaskRunner(AbstractRunner):
         return tagged
 
     def _run_in_order(
-        self, client: Any, progress: "_Progress", submit: Callable[[Node, int], Any]
+        self, client: Any, progress: "Progress", submit: Callable[[Node, int], Any]
     ) -> None:
         """Hand each node over when those before it are done."""
         from distributed import as_completed
@@ -255,7 +257,7 @@ class DaskRunner(AbstractRunner):
                 )
             raise
 
-    def _fail(self, node: Node, error: BaseException, progress: "_Progress") -> list[Node]:
+    def _fail(self, node: Node, error: BaseException, progress: "Progress") -> list[Node]:
         """The node, if it is to be run again."""
         # A fault that a person must put right is the same the next time.
         if progress.tries[node] <= self._retries and not isinstance(error, SparseshiftError):
@@ -284,7 +286,7 @@ class DaskRunner(AbstractRunner):
             )
         return error.with_traceback(future.traceback() or error.__traceback__)
 
-    def _report(self, progress: "_Progress") -> None:
+    def _report(self, progress: "Progress") -> None:
         failed, skipped = list(progress.failed), progress.skipped
         logger.error("%d nodes failed: %s.", len(failed), _names(failed))
         if skipped:
@@ -295,161 +297,9 @@ class DaskRunner(AbstractRunner):
             )
 
 
-class _Progress:
-    """How far the nodes of a pipeline are.
-
-    Args:
-        pipeline: its nodes, of which none has begun.
-    """
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.done: set[Node] = set()
-        self.failed: dict[Node, BaseException] = {}
-        self.tries: Counter[Node] = Counter()
-        self._before = pipeline.node_dependencies
-        self._after: dict[Node, list[Node]] = {node: [] for node in pipeline.nodes}
-        for node in self._after:
-            for parent in self._before[node]:
-                self._after[parent].append(node)
-
-    @property
-    def skipped(self) -> list[Node]:
-        """Nodes that neither are done nor failed."""
-        return [node for node in self._after if node not in self.done and node not in self.failed]
-
-    def first(self) -> list[Node]:
-        """Nodes that need no other."""
-        return [node for node in self._after if not self._before[node]]
-
-    def finish(self, node: Node) -> list[Node]:
-        """Note that a node is done, and return those that can now begin."""
-        self.done.add(node)
-        logger.info("Completed node %s (%d of %d)", node.name, len(self.done), len(self._after))
-        return [child for child in self._after[node] if self._before[child] <= self.done]
-
-
 def _names(nodes: Iterable[Node]) -> str:
     return ", ".join(node.name for node in nodes)
 
 
 def _has_gpu(dask_scheduler: Any) -> bool:
     return any(worker.resources.get(GPU) for worker in dask_scheduler.workers.values())
-
-
-def _pack(node: Node, catalog: Any) -> bytes:
-    """A node with a catalog of its datasets only: a grid's whole catalog is large."""
-    import cloudpickle
-
-    own = DataCatalog({name: catalog.get(name) for name in (*node.inputs, *node.outputs)})
-    try:
-        return cloudpickle.dumps((node, own))
-    except (AttributeError, TypeError, ValueError, pickle.PicklingError) as error:
-        raise DaskRunnerError(
-            f"Node {node.name} cannot be sent to another process: {error}"
-        ) from error
-
-
-def _refuse_unshared(pipeline: Pipeline, catalog: Any) -> None:
-    """Refuse datasets that other processes would not find."""
-    names = {
-        name
-        for name in pipeline.datasets()
-        if name != "parameters" and not name.startswith("params:")
-    }
-    datasets = {name: catalog.get(name) for name in sorted(names)}
-    in_memory = [
-        name for name, dataset in datasets.items() if getattr(dataset, "_EPHEMERAL", False)
-    ]
-    if in_memory:
-        raise DaskRunnerError(
-            f"On a cluster nodes meet in files, but these datasets are in memory: "
-            f"{', '.join(in_memory)}. Give each an entry in the catalog, with a path that every "
-            "worker sees."
-        )
-    single = [
-        name for name, dataset in datasets.items() if getattr(dataset, "_SINGLE_PROCESS", False)
-    ]
-    if single:
-        raise DaskRunnerError(
-            f"These datasets cannot be used by several processes: {', '.join(single)}. "
-            "Give each another type in the catalog."
-        )
-
-
-def _require_distributed() -> None:
-    # Read when distributed is imported, here and in worker processes; else they tell of every step.
-    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
-    try:
-        import distributed  # noqa: F401
-    except ImportError as error:
-        raise DaskRunnerError(
-            'DaskRunner needs the package distributed: pip install "sparseshift[cluster]"'
-        ) from error
-
-
-def _refuse_unknown(unknown: dict[str, Any]) -> None:
-    if unknown:
-        known = list(DaskRunner.__init__.__annotations__)[: -len(("unknown", "return"))]
-        raise DaskRunnerError(
-            f"DaskRunner has no parameter {', '.join(unknown)}; it has {', '.join(known)}."
-        )
-
-
-def _find_address(address: str | None, local: dict[str, Any]) -> str | None:
-    """The scheduler's address: the one given, else the environment's."""
-    found = address or os.environ.get(ADDRESS_VARIABLE) or None
-    given = [name for name, value in local.items() if value is not None]
-    if found and given:
-        source = "" if address else f" from {ADDRESS_VARIABLE}"
-        raise DaskRunnerError(
-            f"{', '.join(given)}: for workers on this machine, but the scheduler at {found}{source} "
-            "has workers of its own. Leave out one or the other."
-        )
-    if found:
-        _refuse_scheme(found)
-    return found
-
-
-def _refuse_scheme(address: Any) -> None:
-    # Here, since a client that meets an unknown scheme cannot be closed.
-    from distributed.comm.addressing import parse_address
-    from distributed.comm.registry import get_backend
-
-    try:
-        get_backend(parse_address(address)[0])
-    except (TypeError, ValueError) as error:
-        raise DaskRunnerError(
-            f"address={address!r} must be such as tcp://node-1:8786: {error}"
-        ) from None
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    try:
-        return require_whole(name, value, least)
-    except SparseshiftError as error:
-        raise DaskRunnerError(str(error)) from None
-
-
-def _yes_or_no(name: str, value: Any) -> bool | None:
-    if value is None or isinstance(value, bool):
-        return value
-    raise DaskRunnerError(f"{name}={value!r} must be true or false.")
-
-
-def _seconds(name: str, value: Any) -> float:
-    if isinstance(value, (int, float)) and value > 0:
-        return value
-    raise DaskRunnerError(f"{name}={value!r} must be a positive number of seconds.")
-
-
-def _memory(name: str, value: Any) -> int:
-    """Bytes of a worker, 0 for no limit."""
-    from dask.utils import parse_bytes
-
-    try:
-        n_bytes = parse_bytes(value or 0)
-    except (TypeError, ValueError):
-        n_bytes = -1
-    if n_bytes < 0:
-        raise DaskRunnerError(f"{name}={value!r} must be a size such as 8GB, or 0 for no limit.")
-    return n_bytes

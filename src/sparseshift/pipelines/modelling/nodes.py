@@ -1,10 +1,10 @@
 """Nodes of modelling: each calls one function of the library."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from sparseshift.pipelines.fitting import fit_training_cells
 from sparseshift.pipelines.parameters import (
     CheckpointParameters,
     EvaluationParameters,
@@ -26,38 +26,18 @@ def fit_model(
 
     After a crash the same fit goes on from its last epoch; a finished one is not trained again.
     """
-    from sparseshift.api import fit
-    from sparseshift.data.splits import Split
-    from sparseshift.screens.cells import training_screen
     from sparseshift.screens.columns import Columns
 
-    columns = Columns(**parameters.columns.model_dump())
-    fitted = fit(
-        training_screen(
-            screen, columns, Split.from_json(split), genes.index[genes["chosen"]].tolist()
-        ),
-        perturbation=columns.perturbation,
-        control=columns.control,
-        batch=columns.batch,
-        layer=columns.layer,
-        seed=seed,
-        checkpoints=state_folder(checkpoints),
-        **model.fit_settings(),
+    fitted = fit_training_cells(
+        screen,
+        Columns(**parameters.columns.model_dump()),
+        split,
+        genes.index[genes["chosen"]].tolist(),
+        model.fit_settings(),
+        checkpoints,
+        seed,
     )
     return fitted, fitted.history
-
-
-def state_folder(checkpoints: CheckpointParameters) -> Path | None:
-    """Where the states of fits are kept, old ones taken away; None: nowhere."""
-    from kedro.utils import find_kedro_project
-
-    from sparseshift.training.prune import prune
-
-    if checkpoints.folder is None:
-        return None
-    folder = (find_kedro_project(Path.cwd()) or Path.cwd()) / checkpoints.folder
-    prune(folder, checkpoints.keep_days)
-    return folder
 
 
 def embed_cells(adapted: Any, screen: Any) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from sparseshift.pipelines.modelling.nodes import state_folder
+from sparseshift.pipelines.fitting import fit_training_cells
 from sparseshift.pipelines.parameters import (
     CheckpointParameters,
     EvaluationParameters,
@@ -40,24 +40,14 @@ def fit_model(
     seed: int,
 ) -> tuple[Any, pd.DataFrame]:
     """A model fitted to the training cells, and its history; one that was finished is not trained again."""
-    from sparseshift.api import fit
-    from sparseshift.data.splits import Split
-    from sparseshift.screens.cells import training_screen
     from sparseshift.screens.study_screen import simulated_columns
 
-    columns = simulated_columns(screen, batch=condition.batch)
     settings = model.fit_settings()
     if condition.n_latents is not None:
         settings["n_latents"] = condition.n_latents
-    fitted = fit(
-        training_screen(screen, columns, Split.from_json(split), list(screen.var_names)),
-        perturbation=columns.perturbation,
-        control=columns.control,
-        batch=columns.batch,
-        seed=seed,
-        checkpoints=state_folder(checkpoints),
-        **settings,
-    )
+    columns = simulated_columns(screen, batch=condition.batch)
+    genes = list(screen.var_names)
+    fitted = fit_training_cells(screen, columns, split, genes, settings, checkpoints, seed)
     return fitted, fitted.history
 
 
