@@ -20,6 +20,10 @@ class TrainingError(SparseshiftError, RuntimeError):
     """Training cannot go on: a term of the objective is not finite."""
 
 
+class DownloadError(SparseshiftError, RuntimeError):
+    """A published file that did not come, or a local one that is not the published one."""
+
+
 def require_whole(name: str, value: Any, least: int) -> int:
     """The value as an int; numpy integers pass.
 

@@ -9,7 +9,19 @@ import pandas as pd
 from sparseshift._version import __version__
 from sparseshift.plots.page import FigureBlock, ScreenSection, TableBlock, render_page
 from sparseshift.plots.summary import comparison_table
+from sparseshift.scoring import METRICS, is_headline
+from sparseshift.scoring.differences import BEST_BASELINE
 
+# these have sentences, figures or tables of their own
+_ELSEWHERE = (
+    "shared_mechanism_",
+    "latent_correlation",
+    "true_edges",
+    "null_edges",
+    "implanted_edges",
+    "control_guide_edges",
+    "inll_seed_sd",
+)
 CAPTIONS = {
     "metric_comparison": "Scores by model: a point a seed with its 95 % bootstrap interval.",
     "training_curves": (
@@ -25,6 +37,21 @@ CAPTIONS = {
     "latent_genes": (
         "The genes each latent moves most: change of the decoder's log2 proportions for one unit of z."
     ),
+    "stable_graph": (
+        "Edges that come back when the model is fitted again: on halves of the cells where they were asked for, "
+        "else from other seeds. Latents have the names of the drawn fit or of the fit that agrees best with the others."
+    ),
+    "interaction": (
+        "What combinations do beyond the sum of their parts, latent by latent, in standard deviations of z."
+    ),
+    "n_shot_curve": (
+        "I-NLL of held-out perturbations after adapting to so many of their cells (mean over draws; seeds averaged); nb_: genes "
+        "independent, exact likelihood. Lower is better; bars: standard deviation over draws of the support."
+    ),
+    "cells_per_perturbation": "Cells of each perturbation, after the filters.",
+    "counts_per_cell": "Counts of a cell by perturbation: median, and 10 to 90 % of the cells.",
+    "target_knockdown": "What became of the target: its expression in the perturbed cells against control cells.",
+    "perturbations_by_batch": "Where the cells of a perturbation are: its share in each batch against the share of all cells.",
     "quadruples": (
         "Do the named perturbations share latents? Mean pairwise cosine of their shifts, against "
         "all sets of as many perturbations."
@@ -38,6 +65,7 @@ def write_section(
     facts: dict[str, Any],
     splits: dict[str, dict[str, Any]],
     figures: dict[str, bytes],
+    honesty: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """What the page says about one screen, as plain data.
 
@@ -48,6 +76,7 @@ def write_section(
         facts: of `screens.summary.summarise`.
         splits: name to content of the split file.
         figures: PNG bytes by name.
+        honesty: of `honesty.honesty_card`.
     """
     shown = [
         FigureBlock(png=figures[kind], caption=caption, alt=f"{screen}: {caption}")
@@ -65,16 +94,39 @@ def write_section(
                 "95 % bootstrap bounds: over perturbations and cells within them, for effects over "
                 "perturbations.",
             ),
+            *_more_metrics(tables["comparison"]),
             TableBlock(_edges(tables["effects"]), "Edges of the drawn fit, largest effect first."),
             TableBlock(tables["filters"], "What each filter left."),
         ],
         notes=_notes(tables["comparison"]),
+        card=honesty or {},
     ).to_json()
 
 
 def _of_fits(metrics: pd.DataFrame) -> pd.DataFrame:
-    # the shared mechanism has its own sentence and figure, and one row a latent is too many
-    return metrics[~metrics["metric"].str.startswith(("shared_mechanism_", "latent_correlation"))]
+    name = metrics["metric"]
+    elsewhere = name.str.startswith(_ELSEWHERE) | name.str.contains("_minus_", regex=False)
+    return metrics[is_headline(name) | ~(elsewhere | name.isin(METRICS))]
+
+
+def _more_metrics(metrics: pd.DataFrame) -> list[TableBlock]:
+    """Tables of what is not a headline: other scores of predictions, and paired differences."""
+    name = metrics["metric"]
+    blocks = {
+        "Predicted effects scored in other ways: the mean over seeds and perturbations.": name.isin(
+            METRICS
+        )
+        & ~is_headline(name),
+        "Differences between models on the same cells and perturbations, with the same resamples for all; "
+        "below 0 is better for I-NLL and errors, above 0 for the others.": name.str.contains(
+            "_minus_", regex=False
+        ),
+    }
+    return [
+        TableBlock(comparison_table(metrics[chosen]), caption)
+        for caption, chosen in blocks.items()
+        if chosen.any()
+    ]
 
 
 def _edges(effects: pd.DataFrame, most: int = 50) -> pd.DataFrame:
@@ -132,12 +184,22 @@ def _beats_the_mean(metrics: pd.DataFrame, screen: str) -> str | None:
     if models.empty or baselines.empty:
         return None
     best, simple = str(models.idxmax()), str(baselines.idxmax())
-    verdict = "higher than" if models[best] > baselines[simple] else "not higher than"
     return (
         f"{screen}: on held-out perturbations the best model by correlation of effects is {best} "
-        f"(r = {models[best]:.2f}), {verdict} the best simple predictor, {simple} "
-        f"(r = {baselines[simple]:.2f})."
+        f"(r = {models[best]:.2f}), the best simple predictor {simple} (r = {baselines[simple]:.2f}): "
+        f"{_beyond_noise(metrics, best)}."
     )
+
+
+def _beyond_noise(metrics: pd.DataFrame, model: str) -> str:
+    rows = metrics[
+        (metrics["metric"] == f"ate_pearson_r_minus_{BEST_BASELINE}") & (metrics["model"] == model)
+    ]
+    if rows.empty or rows[["lower", "upper"]].isna().any(axis=None):
+        return "too few perturbations to tell them apart"
+    if (rows["lower"] > 0).all():
+        return "better, beyond noise"
+    return "worse, beyond noise" if (rows["upper"] < 0).all() else "not distinguishable"
 
 
 def _recovers(metrics: pd.DataFrame, screen: str) -> str | None:

@@ -69,7 +69,7 @@ def test_every_cell_has_one_place(seed: int, held_out: int | list[str]) -> None:
     for label in split.held_out:
         for side in (split.support, split.query):
             assert any(LABEL_OF[cell] == label for cell in side)
-    training = {cell for cell, t in zip(CELLS, split.is_training(LABELS), strict=True) if t}
+    training = {cell for cell, t in zip(CELLS, split.is_training(CELLS, LABELS), strict=True) if t}
     assert training == set(CELLS) - of_held_out
     assert not set(split.control_a) & set(split.control_b)
     controls = {cell for cell in CELLS if LABEL_OF[cell] == "ctrl"}
@@ -128,3 +128,25 @@ def test_a_perturbation_of_one_cell_cannot_be_held_out() -> None:
     labels = np.array(["ctrl", "ctrl", "A", "B", "B"])
     with pytest.raises(ScreenError, match=r"'A' has 1 cells; one held out needs at least 2"):
         make_split(list("vwxyz"), labels, "ctrl", name="s", held_out=["A"], seed=0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_cells_of_every_perturbation_are_scored_instead_of_trained_on(seed: int) -> None:
+    split = split_of(held_out=0, cells_fraction=0.25, seed=seed)
+    assert split == split_of(held_out=0, cells_fraction=0.25, seed=seed)
+    training = split.is_training(CELLS, LABELS)
+    assert not training[np.isin(CELLS, split.query)].any()
+    assert (~training).sum() == len(split.query)
+    scored = {label: sum(LABEL_OF[cell] == label for cell in split.query) for label in SIZES}
+    assert scored == {"ctrl": 0, "A": 2, "B": 2, "A+B": 1, "C": 1, "D": 8}
+    assert split.support == ()
+
+
+def test_random_cells_and_held_out_labels_go_together() -> None:
+    split = split_of(held_out=["D"], cells_fraction=0.5)
+    scored = {LABEL_OF[cell] for cell in split.query}
+    assert scored == {"A", "B", "A+B", "C", "D"}
+    assert {LABEL_OF[cell] for cell in split.support} == {"D"}
+    assert not split.is_training(CELLS, LABELS)[
+        np.isin(CELLS, [*split.query, *split.support])
+    ].any()

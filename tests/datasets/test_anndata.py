@@ -19,6 +19,8 @@ from kedro.io import DataCatalog, DatasetError
 from kedro.io.core import Version
 
 from sparseshift.datasets import AnnDataDataset
+from sparseshift.errors import ScreenError
+from sparseshift.screens.file_guard import refuse_hostile
 
 CELLS, GENES = 30, 5
 KINDS = ("h5ad", "zarr")
@@ -317,6 +319,64 @@ def test_locked_or_forbidden_is_not_called_damaged(
     monkeypatch.setattr(h5py, "File", locked)
     with pytest.raises(DatasetError, match=r"(?s)x\.h5ad.*unable to lock file"):
         dataset.load()
+
+
+@pytest.mark.parametrize("backed", [None, "r"])
+def test_hostile_files_are_refused_before_anything_is_read(
+    tmp_path: Path, backed: str | None, handles: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.h5ad"
+    dataset = AnnDataDataset(filepath=path, backed=backed)
+    dataset.save(example())
+    with h5py.File(path, "r+") as file:
+        file["uns/leak"] = h5py.ExternalLink("secret.h5", "/x")
+    with pytest.raises(ScreenError) as expected:
+        refuse_hostile(path)
+
+    def nothing(*_: object, **__: object) -> None:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(anndata.io, "read_h5ad", nothing)
+    monkeypatch.setattr(anndata.io, "read_elem", nothing)
+    for read in (dataset.load, dataset.preview):
+        with pytest.raises(DatasetError) as error:
+            read()
+        assert str(error.value) == str(expected.value)
+        assert "uns/leak: an external link to '/x' in the file 'secret.h5'" in str(error.value)
+    assert not handles(tmp_path)
+
+
+def test_hostile_remote_files_are_refused(tmp_path: Path) -> None:
+    AnnDataDataset(filepath=tmp_path / "x.h5ad").save(example())
+    with h5py.File(tmp_path / "x.h5ad", "r+") as file:
+        file["uns/leak"] = h5py.ExternalLink("/etc/secret.h5", "/x")
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path / "x.h5ad"), "/hostile/x.h5ad")
+    dataset = AnnDataDataset(filepath="memory:///hostile/x.h5ad")
+    try:
+        for read in (dataset.load, dataset.preview):
+            with pytest.raises(DatasetError, match=r"(?s)^/hostile/x\.h5ad is refused.*uns/leak"):
+                read()
+    finally:
+        memory.rm("/hostile", recursive=True)
+
+
+def test_hostile_stores_are_refused(tmp_path: Path) -> None:
+    dataset = AnnDataDataset(filepath=tmp_path / "x.zarr")
+    dataset.save(example())
+    chunk = next(path for path in (tmp_path / "x.zarr/obs/depth").rglob("0*") if path.is_file())
+    (tmp_path / "secret").write_bytes(chunk.read_bytes())
+    chunk.unlink()
+    chunk.symlink_to(tmp_path / "secret")
+    for read in (dataset.load, dataset.preview):
+        with pytest.raises(DatasetError, match=r"x\.zarr: obs/depth/.* is a symbolic link"):
+            read()
+    (tmp_path / "x.zarr/obs/link").symlink_to(tmp_path)
+    for read in (dataset.load, dataset.preview):
+        with pytest.raises(
+            DatasetError, match=r"(?s)x\.zarr is refused.*obs/link: a symbolic link"
+        ):
+            read()
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ def split(screen: AnnData) -> Split:
 
 @pytest.fixture(scope="module")
 def models(screen: AnnData, split: Split) -> dict[str, Model]:
-    trained = screen[split.is_training(screen.obs["perturbation"].to_numpy(dtype=str))]
+    trained = screen[
+        split.is_training(screen.obs_names, screen.obs["perturbation"].to_numpy(dtype=str))
+    ]
 
     def fit(preset: str) -> Model:
         sizes: dict[str, Any] = {} if preset == "pca" else {"steps": 20, "n_hidden": 8}

@@ -17,6 +17,7 @@ BASELINES = [
     "additive",
     "ridge",
     "low_rank_linear",
+    "matching_mean",
     "support_mean",
     "support_mean_shrunk",
 ]
@@ -92,7 +93,7 @@ def test_every_dataset_between_nodes_is_a_file(finished: Any) -> None:
 
 def test_the_report_shows_every_figure_and_the_answer(finished: Any) -> None:
     page = (finished.project / "data/08_reporting/report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 11
     assert "simulated: on held-out perturbations" in page
     assert "do p000, p001 share latents?" in page
     assert "the true latents are recovered best by" in page

@@ -45,5 +45,7 @@ def test_all_pipelines_can_be_chosen(chart: dict[str, Any]) -> None:
         "__default__",
         "data_engineering",
         "modelling",
+        "refits",
         "reporting",
+        "transfer",
     }

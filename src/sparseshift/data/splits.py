@@ -14,14 +14,15 @@ from sparseshift.errors import ScreenError
 
 @dataclass(frozen=True)
 class Split:
-    """Cells by name. Cells of perturbations that are not held out are trained on.
+    """Cells by name. Cells of perturbations that are not held out are trained on, but those to score.
 
     Attributes:
         name: of the split.
         seed: it was drawn with.
         held_out: labels no model trains on.
         support: cells of held-out labels to adapt to.
-        query: cells of held-out labels to score; disjoint from support.
+        query: cells to score, disjoint from support: of held-out labels, or, where random cells are
+            held out, some of every trained perturbation.
         control_a: one half of the control cells: what predicted effects start from.
         control_b: the other half: what observed effects start from. With shared controls their
             noise alone correlates predictions with observations. Models train on both halves.
@@ -71,9 +72,17 @@ class Split:
             )
         return split
 
-    def is_training(self, labels: np.ndarray) -> np.ndarray:
-        """Which cells are trained on, (cells,) bool, from their labels (cells,)."""
-        return ~np.isin(np.asarray(labels, dtype=str), np.asarray(self.held_out, dtype=str))
+    def is_training(self, cells: Sequence[str], labels: np.ndarray) -> np.ndarray:
+        """Which cells are trained on, (cells,) bool: not of a held-out label, and not to be scored.
+
+        Args:
+            cells: their names.
+            labels: of these cells, (cells,).
+        """
+        held_out = np.isin(np.asarray(labels, dtype=str), np.asarray(self.held_out, dtype=str))
+        return ~held_out & ~np.isin(
+            np.asarray(cells, dtype=str), np.asarray(self.query, dtype=str)
+        )
 
 
 def make_split(
@@ -85,6 +94,7 @@ def make_split(
     held_out: int | Sequence[str],
     seed: int,
     support_fraction: float = 0.5,
+    cells_fraction: float = 0.0,
 ) -> Split:
     """Draws a split.
 
@@ -98,6 +108,8 @@ def make_split(
         seed: of all draws.
         support_fraction: share of each held-out label's cells that goes to support; at least one
             cell stays on either side.
+        cells_fraction: share of the cells of every trained perturbation that is scored instead of
+            trained on; at least one cell stays on either side.
 
     Raises:
         ScreenError: a held-out label is not in the screen, has fewer than two cells, or too many
@@ -120,6 +132,8 @@ def make_split(
         n_support = min(max(1, round(support_fraction * len(members))), len(members) - 1)
         support.extend(members[:n_support].tolist())
         query.extend(members[n_support:].tolist())
+    if cells_fraction:
+        query += _random_cells(rng, names, labels, {control, *chosen}, cells_fraction)
     controls = rng.permutation(names[labels == control]) if control is not None else names[:0]
     half = len(controls) // 2
     return Split(
@@ -131,6 +145,21 @@ def make_split(
         control_a=tuple(sorted(controls[:half].tolist())),
         control_b=tuple(sorted(controls[half:].tolist())),
     )
+
+
+def _random_cells(
+    rng: np.random.Generator,
+    names: np.ndarray,
+    labels: np.ndarray,
+    without: set[str | None],
+    fraction: float,
+) -> list[str]:
+    drawn: list[str] = []
+    for label in sorted(set(labels.tolist()) - without):
+        members = rng.permutation(names[labels == label])
+        n_query = min(max(1, round(fraction * len(members))), len(members) - 1)
+        drawn.extend(members[:n_query].tolist())
+    return drawn
 
 
 def _choose(

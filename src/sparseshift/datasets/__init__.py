@@ -1,4 +1,4 @@
-"""What the catalog can hold beyond Kedro's own: screens, figures and trained models.
+"""What the catalog can hold beyond Kedro's own: screens, figures, trained models, and files as paths.
 
 The classes are fetched at first use, so that a catalog without figures never pays for Matplotlib.
 """
@@ -10,10 +10,24 @@ if TYPE_CHECKING:
     from sparseshift.datasets.anndata import AnnDataDataset
     from sparseshift.datasets.directory import ModelDataset
     from sparseshift.datasets.figure import FigureDataset
+    from sparseshift.datasets.local_file import LocalFileDataset
+    from sparseshift.datasets.published_file import PublishedFileDataset
 
-__all__ = ["AnnDataDataset", "FigureDataset", "ModelDataset"]
+__all__ = [
+    "AnnDataDataset",
+    "FigureDataset",
+    "LocalFileDataset",
+    "ModelDataset",
+    "PublishedFileDataset",
+]
 
-_MODULES = {"AnnDataDataset": "anndata", "FigureDataset": "figure", "ModelDataset": "directory"}
+_MODULES = {
+    "AnnDataDataset": "anndata",
+    "FigureDataset": "figure",
+    "LocalFileDataset": "local_file",
+    "ModelDataset": "directory",
+    "PublishedFileDataset": "published_file",
+}
 
 
 def __getattr__(name: str) -> Any:

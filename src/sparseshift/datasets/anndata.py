@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -29,6 +29,7 @@ from kedro.io.core import (
 from kedro_datasets._typing import JSONPreview
 
 from sparseshift.datasets.atomic import is_vacant, replaced, sweep_versions
+from sparseshift.datasets.opened_anndata import damage_reported, opened_h5ad, opened_zarr
 
 if TYPE_CHECKING:
     import anndata
@@ -42,7 +43,8 @@ class AnnDataDataset(AbstractVersionedDataset["anndata.AnnData", "anndata.AnnDat
     """An AnnData object in an .h5ad file or a .zarr store.
 
     A local save is atomic: a process killed in the middle leaves the former file. Remote files go
-    through a temporary local copy, as HDF5 cannot be streamed. The dataset keeps no file open and
+    through a temporary local copy, as HDF5 cannot be streamed. A file that would read other files or
+    run code is refused before anything of it is read. The dataset keeps no file open and
     can be pickled. A MemoryDataset would deep-copy an AnnData; so persist large ones, or give
     `copy_mode: assign`.
 
@@ -112,18 +114,20 @@ class AnnDataDataset(AbstractVersionedDataset["anndata.AnnData", "anndata.AnnDat
         """Read the AnnData, whole or (`backed: r`) without its X.
 
         Raises:
-            DatasetError: If there is no such file, or it is not a sound one of this format.
+            DatasetError: If there is no such file, or it is not a sound one of this format, or
+                reading it would do harm (see `sparseshift.screens.file_guard`).
         """
         from anndata.io import read_h5ad, read_zarr
 
         path = self._existing_path()
         with self._fetched(path) as local:
             if self._format == "zarr":
-                return read_zarr(local, **self._load_args)
-            # Opened first because read_h5ad(backed=...) would leave a bad file open.
-            with self._opened(path, local):
+                with opened_zarr(path, local) as group:
+                    return read_zarr(group, **self._load_args)
+            # Judged first, and closed: anndata opens it by itself.
+            with opened_h5ad(path, local):
                 pass
-            with _damage_reported(path):
+            with damage_reported(path):
                 return read_h5ad(local, backed=self._backed, **self._load_args)
 
     def save(self, data: "anndata.AnnData") -> None:
@@ -152,14 +156,15 @@ class AnnDataDataset(AbstractVersionedDataset["anndata.AnnData", "anndata.AnnDat
         """Summarise shape, layers and annotation columns as JSON for Kedro-Viz; X is not read.
 
         Raises:
-            DatasetError: If there is no sound file, or it is a remote zarr store.
+            DatasetError: If there is no sound file, or reading it would do harm, or it is a
+                remote zarr store.
         """
         from anndata.io import read_elem
 
         path = self._existing_path()
         if self._format == "zarr" and not self._is_local:
             raise DatasetError(f"No preview of the remote zarr store {path}: load it instead.")
-        with self._opened(path) as group, _damage_reported(path):
+        with self._opened(path) as group, damage_reported(path):
             obs, var = read_elem(group["obs"]), read_elem(group["var"])
             layers = group.get("layers", {})
             summary = {
@@ -238,26 +243,17 @@ class AnnDataDataset(AbstractVersionedDataset["anndata.AnnData", "anndata.AnnDat
             self._fs.put(str(local), path, recursive=is_folder)
 
     @contextmanager
-    def _opened(self, path: str, local: Path | None = None) -> Iterator[Any]:
+    def _opened(self, path: str) -> Iterator[Any]:
+        local = Path(path).expanduser()
         if self._format == "zarr":
-            import zarr
-
-            yield zarr.open_group(local or Path(path).expanduser(), mode="r")
-            return
-        import h5py
-
-        with ExitStack() as stack:
-            if local is None and self._is_local:
-                local = Path(path).expanduser()
-            source = local or stack.enter_context(self._fs.open(path, "rb"))
-            with _damage_reported(path):
-                file = stack.enter_context(h5py.File(source, "r"))
-            if not {"obs", "var"} <= set(file):
-                raise DatasetError(
-                    f"{path} is an HDF5 file but holds no AnnData: it lacks 'obs' or 'var', it has "
-                    f"{sorted(file)}. Convert it with anndata, or correct the filepath."
-                )
-            yield file
+            with opened_zarr(path, local) as group:
+                yield group
+        elif self._is_local:
+            with opened_h5ad(path, local) as file:
+                yield file
+        else:
+            with self._fs.open(path, "rb") as source, opened_h5ad(path, source) as file:
+                yield file
 
     def _refuse_impossible_backing(self) -> None:
         if self._backed not in {None, "r"}:
@@ -304,19 +300,6 @@ def _format_of(path: str, stated: str | None) -> str:
             "these or rename the file."
         )
     return name
-
-
-@contextmanager
-def _damage_reported(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno is not None:  # a lock, rights, the disk: not what the file holds
-            raise
-        raise DatasetError(
-            f"{path} is not an HDF5 file, or was cut short ({exc}). Delete it and run the node "
-            "that saves it, or download it again."
-        ) from exc
 
 
 def _summary(column: "pd.Series") -> dict[str, Any]:

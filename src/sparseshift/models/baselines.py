@@ -26,6 +26,16 @@ def additive_effect(parts: Sequence[str], effects: Mapping[str, np.ndarray]) -> 
     return np.sum([effects[part] for part in parts], axis=0)
 
 
+def matching_effect(
+    parts: Sequence[str], effects: Mapping[str, np.ndarray], fallback: np.ndarray
+) -> np.ndarray:
+    """The mean of the parts' effects, the mean effect for parts not seen alone, (genes,).
+
+    The matching mean of Viñas Torné et al. (2025, Systema), of effects instead of profiles.
+    """
+    return np.mean([effects.get(part, fallback) for part in parts], axis=0)
+
+
 def shrunk_effect(
     support: np.ndarray, fallback: np.ndarray, between: float, within: float
 ) -> np.ndarray:

@@ -21,9 +21,9 @@ class bind:  # noqa: N801 used as a function
         self.__annotations__ = function.__annotations__
         self.__signature__ = _without(signature(function), set(fixed))
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Calls the function with the node's inputs and the fixed arguments."""
-        return self.function(*inputs, **self.fixed)
+        return self.function(*inputs, **named, **self.fixed)
 
 
 def _without(full: Signature, fixed: set[str]) -> Signature:

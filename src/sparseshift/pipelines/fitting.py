@@ -37,12 +37,13 @@ def fit_training_cells(
         batch=columns.batch,
         layer=columns.layer,
         seed=seed,
-        checkpoints=_state_folder(checkpoints),
+        checkpoints=state_folder(checkpoints),
         **settings,
     )
 
 
-def _state_folder(checkpoints: CheckpointParameters) -> Path | None:
+def state_folder(checkpoints: CheckpointParameters) -> Path | None:
+    """Where states of what takes long are kept, or None; those long unused are removed first."""
     from kedro.utils import find_kedro_project
 
     from sparseshift.training.prune import prune

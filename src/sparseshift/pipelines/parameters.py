@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from sparseshift.errors import OptionError, SparseshiftError
 from sparseshift.pipelines.simulation_parameters import SimulationParameters, StudyParameters
@@ -16,6 +16,29 @@ class ColumnsParameters(Strict):
     control: str | None = None
     batch: str | None = None
     layer: str | None = None
+    symbol: str | None = None
+
+
+class LabelsParameters(Strict):
+    """How the source says what was done to a cell (`screens.cut.LabelRule`)."""
+
+    column: str
+    controls: list[str] = Field(default_factory=list)
+    separator: str | None = "+"
+    pattern: str | None = None
+    part: str | None = None
+
+
+class CutParameters(Strict):
+    """What is taken from the source of a screen (`screens.cut.Cut`); tables are catalog entries."""
+
+    source: str | None = None  # None: NAME.source
+    labels: LabelsParameters
+    drop: dict[str, list[str]] = Field(default_factory=dict)
+    perturbations: str | None = None
+    n_control_cells: int | None = Field(default=None, ge=0)
+    genes: str | None = None
+    seed: int = 0
 
 
 class FiltersParameters(Strict):
@@ -35,18 +58,46 @@ class GenesParameters(Strict):
     protect_targets: bool = True
 
 
+class HeldOutParameters(Strict):
+    """A rule by which perturbations are held out (`screens.held_out.HeldOutRule`)."""
+
+    largest: int | None = Field(default=None, ge=1)
+    listed: str | None = None  # name of a list in the file of the screen's `lists`
+    doubles: int | None = Field(default=None, ge=1)
+    fold: int | None = Field(default=None, ge=0)
+    n_folds: int = Field(default=5, ge=2)
+    singles_seen: int = Field(default=2, ge=0, le=2)
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> "HeldOutParameters":
+        given = [
+            n for n in ("largest", "listed", "doubles", "fold") if getattr(self, n) is not None
+        ]
+        if len(given) != 1:
+            raise ValueError(
+                f"give one of largest, listed, doubles and fold (given: {', '.join(given) or 'none'})."
+            )
+        return self
+
+
 class SplitParameters(Strict):
     """How a split is drawn (`data.splits.make_split`)."""
 
-    held_out: int | list[str] = 0
+    held_out: int | list[str] | HeldOutParameters = 0
     seed: int = 0
     support_fraction: float = Field(default=0.5, gt=0.0, lt=1.0)
+    cells_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 class ScreenParameters(Strict):
     """One screen: what it is called in its file, and what is done with it."""
 
     columns: ColumnsParameters
+    cut: CutParameters | None = None  # of a source; without, the raw screen is used as it is
+    guide: str | None = (
+        None  # obs column with the guide of each cell, for the test of control guides
+    )
+    lists: str | None = None  # catalog entry with named lists of perturbations to hold out
     filters: FiltersParameters = FiltersParameters()
     genes: GenesParameters = GenesParameters()
     splits: dict[str, SplitParameters] = Field(default_factory=lambda: {"full": SplitParameters()})
@@ -61,6 +112,26 @@ class ScreenParameters(Strict):
             raise ValueError("shared_mechanism names a perturbation twice.")
         if len(self.shared_mechanism) == 1:
             raise ValueError("shared_mechanism needs two perturbations or more, or none.")
+        return self
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "ScreenParameters":
+        if self.cut is not None and self.simulate is not None:
+            raise ValueError("a screen is cut from a source or simulated, not both.")
+        rules = [s.held_out for s in self.splits.values()]
+        if self.lists is None and any(
+            isinstance(rule, HeldOutParameters) and rule.listed is not None for rule in rules
+        ):
+            raise ValueError(
+                "a split holds out a list, so that lists must name the catalog entry with it."
+            )
+        if self.cut is not None and bool(self.cut.labels.controls) != (
+            self.columns.control is not None
+        ):
+            raise ValueError(
+                "cut.labels.controls, what the control is called in the source, and columns.control, what it "
+                "is called from there on, are given both or not at all."
+            )
         return self
 
 
@@ -124,8 +195,34 @@ class EvaluationParameters(Strict):
 
     n_particles: int = Field(default=100, ge=1)
     n_draws: int = Field(default=10, ge=1)
+    n_halves: int = Field(default=5, ge=1)
     n_resamples: int = Field(default=1000, ge=1)
     seed: int = 0
+    n_shot: list[int] = Field(default_factory=lambda: [5, 10, 20, 50, 100])
+    n_shot_draws: int = Field(default=10, ge=1)
+    n_shot_gradient_draws: int = Field(default=2, ge=0)
+    cell_eval: bool = False  # write predictions in the format of cell-eval too
+
+    def score_settings(self) -> dict[str, Any]:
+        """Fields of `scoring.ScoreSettings`."""
+        named = {"n_particles", "n_draws", "n_halves", "n_resamples", "seed"}
+        return self.model_dump(include=named)
+
+    def n_shot_settings(self) -> dict[str, Any]:
+        """Fields of `scoring.NShotSettings`."""
+        return {
+            "sizes": tuple(self.n_shot),
+            "n_draws": self.n_shot_draws,
+            "gradient_draws": self.n_shot_gradient_draws,
+        }
+
+
+class RefitParameters(Strict):
+    """Further fits of the model and split of the report, to see how far to trust its graph."""
+
+    permutations: int = Field(default=1, ge=0)  # of the labels
+    half_samples: int = Field(default=0, ge=0)  # pairs of complementary halves of the cells
+    control_guides: bool = True  # where a screen names its guides
 
 
 class ReportParameters(Strict):
@@ -142,8 +239,16 @@ class RunParameters(Strict):
     """The grid of fits: every screen, every split with its models, every seed."""
 
     screens: list[str] = Field(min_length=1)
-    fits: dict[str, list[str]] = Field(min_length=1)
+    fits: dict[str, list[str]]
     seeds: list[int] = Field(min_length=1)
+
+    @field_validator("fits")
+    @classmethod
+    def _some(cls, fits: dict[str, list[str]]) -> dict[str, list[str]]:
+        # an environment can add and change keys, not take them away: with no models it does
+        if not (used := {split: models for split, models in fits.items() if models}):
+            raise ValueError("no split has a model to fit.")
+        return used
 
 
 class ProjectParameters(Strict):
@@ -155,6 +260,7 @@ class ProjectParameters(Strict):
     checkpoints: CheckpointParameters = CheckpointParameters()
     evaluation: EvaluationParameters = EvaluationParameters()
     report: ReportParameters = ReportParameters()
+    refits: RefitParameters = RefitParameters()
     study: StudyParameters | None = None
 
     @model_validator(mode="after")

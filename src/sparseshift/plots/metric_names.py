@@ -37,14 +37,36 @@ class MetricName:
 _KNOWN = {
     "inll_macro": MetricName("I-NLL, mean of perturbations", "nats a cell", "lower"),
     "inll_micro": MetricName("I-NLL, mean of cells", "nats a cell", "lower"),
+    "nll_macro": MetricName(
+        "negative log likelihood, mean of perturbations", "nats a cell", "lower"
+    ),
+    "nll_micro": MetricName("negative log likelihood, mean of cells", "nats a cell", "lower"),
     "ate_pearson_r": MetricName(
         "predicted against observed effects", "Pearson r over genes", "higher"
     ),
     "ate_rmse": MetricName(
         "error of predicted effects", "root mean square over genes, log(1 + counts)", "lower"
     ),
-    "energy_distance": MetricName("energy distance", "", "lower"),
-    "perturbation_discrimination": MetricName("perturbation discrimination", "", "higher"),
+    "ate_mae": MetricName(
+        "error of predicted effects", "mean absolute over genes, log(1 + counts)", "lower"
+    ),
+    "ate_pearson_r_no_targets": MetricName(
+        "effects without the targets", "Pearson r over genes", "higher"
+    ),
+    "ate_pearson_r_top20": MetricName(
+        "effects on the 20 genes that move most", "Pearson r", "higher"
+    ),
+    "ate_pearson_r_top50": MetricName(
+        "effects on the 50 genes that move most", "Pearson r", "higher"
+    ),
+    "ate_delta_r": MetricName("effects less the mean effect", "Pearson r over genes", "higher"),
+    "discrimination": MetricName("told from the other perturbations", "chance 1/2", "higher"),
+    "centroid_accuracy": MetricName("told from all perturbations", "chance 1/2", "higher"),
+    "de_overlap_50": MetricName("genes that differ, among those predicted", "share", "higher"),
+    "de_direction": MetricName("direction of genes that differ", "share", "higher"),
+    "energy_distance": MetricName(
+        "energy distance of predicted cells", "log(1 + counts)", "lower"
+    ),
     "mcc": MetricName("matched latents", "mean |r|", "higher"),
     "mcc_pearson": MetricName("matched latents", "mean |Pearson r|", "higher"),
     "mcc_spearman": MetricName("matched latents", "mean |Spearman r|", "higher"),
@@ -77,12 +99,17 @@ _KNOWN = {
 def metric_name(metric: str) -> MetricName:
     """A metric in words.
 
-    A trailing `_k100` is the number of particles. Names not known here lose their underscores, and
+    A trailing `_k100` is the number of particles, `_minus_vae` a difference. Names not known here lose their underscores, and
     no direction is better.
     """
     if found := re.fullmatch(r"(.+)_k(\d+)", metric):
         stem = metric_name(found[1])
         return MetricName(f"{stem.words}, {found[2]} particles", stem.unit, stem.better)
+    if found := re.fullmatch(r"(.+)_minus_(vae|best_baseline)", metric):
+        stem = metric_name({"inll": "inll_macro"}.get(found[1], found[1]))
+        return MetricName(
+            f"{stem.words}, less {found[2].replace('_', ' ')}", stem.unit, stem.better
+        )
     return _KNOWN.get(metric) or MetricName(metric.replace("_", " "))
 
 
@@ -91,5 +118,5 @@ def ordered_metrics(metrics: Iterable[str]) -> list[str]:
     place = {name: i for i, name in enumerate(_KNOWN)}
     return sorted(
         dict.fromkeys(metrics),
-        key=lambda metric: place.get(re.sub(r"_k\d+$", "", metric), len(place)),
+        key=lambda metric: place.get(re.sub(r"(_minus_\w+?)?(_k\d+)?$", "", metric), len(place)),
     )

@@ -1,7 +1,7 @@
 """The report: one HTML page that can be mailed, with all figures and styles inside."""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from io import StringIO
@@ -92,6 +92,7 @@ class ScreenSection:
         figures: in the order shown.
         tables: the first is the headline comparison, shown before the figures; others follow them.
         notes: what a reader must know to judge the numbers.
+        card: how far to trust them, sentences by subject.
     """
 
     name: str
@@ -99,6 +100,7 @@ class ScreenSection:
     figures: list[FigureBlock]
     tables: list[TableBlock]
     notes: list[str]
+    card: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, figures and all."""
@@ -114,6 +116,7 @@ class ScreenSection:
                 for t in self.tables
             ],
             "notes": self.notes,
+            "card": self.card,
         }
 
     @classmethod
@@ -127,7 +130,8 @@ class ScreenSection:
             TableBlock(pd.read_json(StringIO(t["frame"]), orient="table"), t["caption"])
             for t in content["tables"]
         ]
-        return cls(content["name"], content["facts"], figures, tables, content["notes"])
+        text = (content["name"], content["facts"])
+        return cls(*text, figures, tables, content["notes"], content["card"])
 
 
 def render_page(

@@ -8,11 +8,11 @@ from sparseshift.data.design import Design, parts
 from sparseshift.data.splits import Split
 from sparseshift.evaluation.average_effects import (
     effect_variances,
-    log_normalise,
     sampling_variance,
 )
 from sparseshift.models.baselines import (
     additive_effect,
+    matching_effect,
     mean_effect,
     no_change,
     shrunk_effect,
@@ -20,9 +20,9 @@ from sparseshift.models.baselines import (
 from sparseshift.models.low_rank_effects import fit_low_rank_effects
 from sparseshift.models.ridge_effects import choose_penalty, ridge_effects
 from sparseshift.scoring.effects import ObservedEffects
-from sparseshift.scoring.fits import QUERY
+from sparseshift.scoring.prediction_scores import PredictionTask, summarise_scores
 from sparseshift.scoring.settings import ScoreSettings
-from sparseshift.scoring.tidy import RunKey
+from sparseshift.scoring.tidy import QUERY, RunKey
 from sparseshift.screens.columns import Columns
 
 BASELINES = (
@@ -31,69 +31,117 @@ BASELINES = (
     "additive",
     "ridge",
     "low_rank_linear",
+    "matching_mean",
     "support_mean",
     "support_mean_shrunk",
 )
 
 
-def score_baselines(
+def score_baseline_predictions(
     screen: AnnData,
     columns: Columns,
     split: Split,
     genes: tuple[str, ...],
-    name: str,
     settings: ScoreSettings,
 ) -> pd.DataFrame:
-    """The predictors every model must beat, on the same query cells, as tidy rows.
+    """The predictors every model must beat, on the same query cells: model, perturbation, metric, value.
 
     no_change: the control mean; its correlation is not defined, so that it has no such row.
     mean_effect: control mean + mean effect of the training perturbations. additive: the sum of the
     parts' effects for a combination whose parts were all trained alone, else mean_effect. ridge:
     the sum of the parts' ridge coefficients if any part was trained, else mean_effect.
     low_rank_linear: from the embedding of the perturbed genes if all are measured, else mean_effect.
-    support_mean: the effect in the support cells, which models adapt to. support_mean_shrunk: the
-    same, shrunk to the mean effect by empirical Bayes.
+    matching_mean: the mean of the parts' effects, mean_effect for parts that were not trained alone. support_mean: the effect in the support cells, which models adapt to.
+    support_mean_shrunk: the same, shrunk to the mean effect by empirical Bayes.
 
     Args:
         screen: all cells.
         columns: of the screen.
         split: held-out perturbations, support, query, control halves.
         genes: that models see.
-        name: of the screen.
         settings: how to score.
     """
     if not split.query or not split.control_a:
-        return RunKey(name, "mean_effect", split.name, None).rows([])
+        return pd.DataFrame({"model": [], "perturbation": [], "metric": [], "value": []})
     observed = ObservedEffects(screen, columns, split, genes)
-    frames = []
-    for model, effects in baseline_effects(observed, columns.control).items():
-        scores = [
-            ("ate_pearson_r", QUERY, observed.score(effects, settings)),
-            ("ate_rmse", QUERY, observed.error(effects, settings)),
-        ]
-        defined = [row for row in scores if np.isfinite(row[2].value)]
-        frames.append(RunKey(name, model, split.name, None).rows(defined))
-    return pd.concat(frames, ignore_index=True)
+    task = PredictionTask(observed, columns.control, settings.n_halves, settings.seed)
+    effects = [baseline_effects(half, columns.control) for half in task.halves]
+    seen = [half["support_mean"] for half in effects]
+    cells = {
+        "support_mean": {name: observed.profiles[_support(observed, name)] for name in task.names},
+        "mean_effect": dict.fromkeys(
+            task.names, _some_trained(observed, columns.control, settings)
+        ),
+    }
+    frames = [
+        task.score([half[name] for half in effects], seen, cells.get(name)).assign(model=name)
+        for name in BASELINES
+    ]
+    return pd.concat(frames, ignore_index=True)[["model", "perturbation", "metric", "value"]]
+
+
+def score_baselines(
+    predictions: pd.DataFrame, screen: str, split: str, settings: ScoreSettings
+) -> pd.DataFrame:
+    """Means over perturbations of `score_baseline_predictions`, as tidy rows.
+
+    Args:
+        predictions: of all baselines.
+        screen: its name.
+        split: its name.
+        settings: how to score.
+    """
+    frames = [
+        RunKey(screen, str(model), split, None).rows(
+            [(m, QUERY, interval) for m, interval in summarise_scores(own, settings)]
+        )
+        for model, own in predictions.groupby("model", sort=False)
+    ]
+    empty = RunKey(screen, "mean_effect", split, None).rows([])
+    return pd.concat(frames, ignore_index=True) if frames else empty
+
+
+def support_effects(observed: ObservedEffects) -> dict[str, np.ndarray]:
+    """Effects in the cells that models adapt to, or were trained on, from control half A, (genes,)."""
+    start = observed.profile(observed.rows(observed.split.control_a))
+    return {name: observed.profile(_support(observed, name)) - start for name in observed.effects}
+
+
+def _support(observed: ObservedEffects, label: str) -> np.ndarray:
+    """Rows of a label's support cells; random cells are held out of trained ones, whose others these are."""
+    rows = observed.rows(observed.split.support)
+    own = rows[observed.labels[rows] == label]
+    trained = observed.is_training & observed.counted & (observed.labels == label)
+    return own if len(own) else np.flatnonzero(trained)
+
+
+def _some_trained(
+    observed: ObservedEffects, control: str | None, settings: ScoreSettings
+) -> np.ndarray:
+    """Profiles of some cells of all training perturbations: what a perturbed cell looks like."""
+    rows = np.flatnonzero(observed.is_training & observed.counted & (observed.labels != control))
+    drawn = np.random.default_rng(settings.seed).permutation(rows)[:500]
+    return observed.profiles[drawn]
 
 
 def baseline_effects(
     observed: ObservedEffects, control: str | None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """For each baseline the predicted effect of each held-out perturbation, (genes,)."""
+    """For each baseline the predicted effect of each scored perturbation, (genes,)."""
     split, labels = observed.split, observed.labels
-    profiles = log_normalise(observed.counts, observed.target_total)
+    profiles = observed.profiles
     reference = observed.rows(split.control_a)
     control_mean = profiles[reference].mean(0)
-    trained = sorted(set(labels[split.is_training(labels)].tolist()) - {control})
-    cells = {label: profiles[labels == label] for label in trained}
+    training = observed.is_training & observed.counted
+    trained = sorted(set(labels[training].tolist()) - {control})
+    cells = {label: profiles[training & (labels == label)] for label in trained}
     effects = {label: cells[label].mean(0) - control_mean for label in trained}
     average, between = mean_effect(effects), effect_variances(cells, effects)
-    ridge = _ridge(split.held_out, effects, control)
-    low_rank = fit_low_rank_effects(control_mean, effects, observed.genes)
-    support = observed.rows(split.support)
+    ridge = _ridge(tuple(observed.effects), effects, control)
+    low_rank = fit_low_rank_effects(control_mean, effects, observed.symbols)
     predictions: dict[str, dict[str, np.ndarray]] = {name: {} for name in BASELINES}
-    for label in split.held_out:
-        own = profiles[support[labels[support] == label]]
+    for label in observed.effects:
+        own = profiles[_support(observed, label)]
         seen = own.mean(0) - control_mean
         noise = sampling_variance(own) + sampling_variance(profiles[reference])
         found = {
@@ -101,6 +149,7 @@ def baseline_effects(
             "mean_effect": average,
             "additive": additive_effect(parts(label), effects),
             "ridge": ridge.get(label),
+            "matching_mean": matching_effect(parts(label), effects, average),
             "low_rank_linear": None if low_rank is None else low_rank.predict(label),
             "support_mean": seen,
             "support_mean_shrunk": shrunk_effect(seen, average, between, noise),
@@ -111,13 +160,13 @@ def baseline_effects(
 
 
 def _ridge(
-    held_out: tuple[str, ...], effects: dict[str, np.ndarray], control: str | None
+    scored: tuple[str, ...], effects: dict[str, np.ndarray], control: str | None
 ) -> dict[str, np.ndarray]:
-    """Ridge predictions of the held-out labels of which some part was trained."""
-    design = Design.of_labels([*effects, *held_out], control, additive=True)
+    """Ridge predictions of the scored labels of which some part was trained."""
+    design = Design.of_labels([*effects, *scored], control, additive=True)
     training = design.matrix(list(effects)).astype(float)
     observed = np.array(list(effects.values()), dtype=float)
     by_part = ridge_effects(training, observed, choose_penalty(training, observed))
     is_trained = training.any(axis=0)
-    rows = dict(zip(held_out, design.matrix(held_out), strict=True))
+    rows = dict(zip(scored, design.matrix(scored), strict=True))
     return {label: row @ by_part for label, row in rows.items() if row[is_trained].any()}

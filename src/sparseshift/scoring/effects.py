@@ -1,60 +1,99 @@
-"""Average effects on expression: observed in query cells, and predicted by a model."""
+"""Average effects on expression, as they are observed in query cells."""
 
 from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from sparseshift.data.splits import Split
-from sparseshift.evaluation.average_effects import log_normalise, mean_profile, pearson_r, rmse
+from sparseshift.evaluation.average_effects import log_normalise, pearson_r, rmse
 from sparseshift.evaluation.intervals import Interval, bootstrap_mean
-from sparseshift.fitted_model import FittedModel
-from sparseshift.scoring.cells import with_model_counts
 from sparseshift.scoring.settings import ScoreSettings
 from sparseshift.screens.cells import dense_counts, read_perturbations
-from sparseshift.screens.columns import Columns
+from sparseshift.screens.columns import Columns, gene_symbols
 
 
 class ObservedEffects:
-    """Effects on mean expression of a split's held-out perturbations, from query cells.
+    """Effects on mean expression of the perturbations of a split's query cells.
 
     Profiles are log-normalised to the median total of the training control cells. Observations
     start from control half B, predictions from half A.
+
+    Attributes:
+        split: whose halves these are.
+        labels: (cells,) of the screen.
+        profiles: log-normalised, (cells, genes) float32.
+        counted: (cells,) bool, those with a count in these genes.
+        target_total: counts to which profiles are scaled.
+        symbols: of the genes, (genes,).
+        effects: label to query mean less the mean of control half B, (genes,).
     """
 
     def __init__(
         self, screen: AnnData, columns: Columns, split: Split, genes: tuple[str, ...]
     ) -> None:
         self.labels = read_perturbations(screen, columns)
-        self.counts = dense_counts(screen, columns.layer, genes)
+        counts = dense_counts(screen, columns.layer, genes)
         self.position = pd.Series(np.arange(screen.n_obs), index=screen.obs_names)
         self.split = split
-        self.genes = genes
+        self.symbols = tuple(gene_symbols(screen.var.loc[list(genes)], columns))
+        totals = counts.sum(1)
+        self.counted = totals > 0
         controls = self.rows(split.control_a + split.control_b)
-        self.target_total = float(np.median(self.counts[controls].sum(1)))
-        reference = self.profile(self.rows(split.control_b))
-        query = self.rows(split.query)
+        self.target_total = float(np.median(totals[controls]))
+        self.profiles = log_normalise(counts, self.target_total)
+        self._observe()
+
+    def _observe(self) -> None:
+        reference = self.profile(self.rows(self.split.control_b))
+        query = self.rows(self.split.query)
         self.effects = {
-            label: self.profile(query[self.labels[query] == label]) - reference
-            for label in split.held_out
+            str(label): self.profile(query[self.labels[query] == label]) - reference
+            for label in np.unique(self.labels[query])
         }
+
+    def halves(self, n: int, seed: int) -> list["ObservedEffects"]:
+        """The same cells against other halves of the control, n in all; the first is this one."""
+        rng = np.random.default_rng(seed)
+        controls = np.array(self.split.control_a + self.split.control_b)
+        controls = np.sort(controls[self.counted[self.position.loc[controls]]])
+        others = [self]
+        for _ in range(n - 1):
+            drawn = rng.permutation(controls).tolist()
+            half = len(drawn) // 2
+            other = copy(self)
+            other.split = replace(
+                self.split,
+                control_a=tuple(sorted(drawn[:half])),
+                control_b=tuple(sorted(drawn[half:])),
+            )
+            other._observe()
+            others.append(other)
+        return others
+
+    @property
+    def is_training(self) -> np.ndarray:
+        """Which cells are trained on, (cells,) bool."""
+        return self.split.is_training(self.position.index.tolist(), self.labels)
 
     def rows(self, cells: tuple[str, ...]) -> np.ndarray:
         """Row numbers of cells by name; those without a count in these genes are left out."""
         rows = self.position.loc[list(cells)].to_numpy()
-        return rows[self.counts[rows].sum(1) > 0]
+        return rows[self.counted[rows]]
 
     def profile(self, rows: np.ndarray) -> np.ndarray:
         """Mean log-normalised profile of some cells, (genes,)."""
-        return mean_profile(self.counts[rows], self.target_total)
+        return self.profiles[rows].mean(axis=0)
 
     def score(self, predicted: dict[str, np.ndarray], settings: ScoreSettings) -> Interval:
-        """Mean over held-out perturbations of the correlation of effects over genes."""
+        """Mean over the scored perturbations of the correlation of effects over genes."""
         return self._mean(pearson_r, predicted, settings)
 
     def error(self, predicted: dict[str, np.ndarray], settings: ScoreSettings) -> Interval:
-        """Mean over held-out perturbations of the root mean squared error over genes."""
+        """Mean over the scored perturbations of the root mean squared error over genes."""
         return self._mean(rmse, predicted, settings)
 
     def _mean(
@@ -67,35 +106,6 @@ class ObservedEffects:
         return bootstrap_mean(
             np.array(values), n_resamples=settings.n_resamples, seed=settings.seed
         )
-
-
-def predicted_effects(
-    model: FittedModel, screen: AnnData, split: Split, target_total: float, settings: ScoreSettings
-) -> dict[str, np.ndarray]:
-    """A model's effects of held-out perturbations, (genes,) each, from sampled cells.
-
-    Perturbed cells have the totals and batches of the query cells, control cells those of control
-    half A, so that depth differs in the prediction as it does in the observation.
-    """
-    columns = model.spec.columns
-    query = with_model_counts(screen[list(split.query)], model)
-    labels = read_perturbations(query, columns)
-    control_a = with_model_counts(screen[list(split.control_a)], model)
-    control = _sampled_profile(model, control_a, target_total, settings)
-    return {
-        label: _sampled_profile(model, query[labels == label], target_total, settings) - control
-        for label in split.held_out
-    }
-
-
-def _sampled_profile(
-    model: FittedModel, cells: AnnData, target_total: float, settings: ScoreSettings
-) -> np.ndarray:
-    draws = [
-        mean_profile(model.sample(cells, seed=settings.seed + i), target_total)
-        for i in range(settings.n_draws)
-    ]
-    return np.mean(draws, axis=0)
 
 
 def raw_effects(screen: AnnData, columns: Columns, genes: tuple[str, ...]) -> pd.DataFrame:

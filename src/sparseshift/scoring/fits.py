@@ -13,12 +13,13 @@ from sparseshift.evaluation.intervals import (
 )
 from sparseshift.fitted_factors import FittedFactors
 from sparseshift.fitted_model import FittedModel
+from sparseshift.scoring.baselines import support_effects
 from sparseshift.scoring.cells import Model
-from sparseshift.scoring.effects import ObservedEffects, predicted_effects
+from sparseshift.scoring.effects import ObservedEffects
+from sparseshift.scoring.prediction_scores import PredictionTask, summarise_scores
+from sparseshift.scoring.predictions import predict_profiles
 from sparseshift.scoring.settings import ScoreSettings
-from sparseshift.scoring.tidy import RunKey
-
-QUERY = "held_out_query"
+from sparseshift.scoring.tidy import QUERY, RunKey
 
 
 def score_training(model: Model, key: RunKey) -> pd.DataFrame:
@@ -43,26 +44,19 @@ def score_training(model: Model, key: RunKey) -> pd.DataFrame:
 
 
 def score_query(
-    model: Model,
-    cells: pd.DataFrame,
-    screen: AnnData,
-    split: Split,
-    key: RunKey,
-    settings: ScoreSettings,
+    cells: pd.DataFrame, predictions: pd.DataFrame, key: RunKey, settings: ScoreSettings
 ) -> pd.DataFrame:
-    """An adapted model on held-out perturbations, as tidy rows.
+    """An adapted model on query cells, as tidy rows.
 
     There are none where nothing is held out, nor for a model without a likelihood.
 
     Args:
-        model: adapted to the split's support cells.
         cells: of `score_cells`.
-        screen: all cells.
-        split: whose query and control cells to use.
+        predictions: of `score_model_predictions`.
         key: of the rows.
         settings: how to score.
     """
-    if cells.empty or isinstance(model, FittedFactors):
+    if cells.empty:
         return key.rows([])
     groups = {str(name): -g.to_numpy() for name, g in cells.groupby("perturbation")["iwelbo"]}
     resample = {"n_resamples": settings.n_resamples, "seed": settings.seed}
@@ -71,9 +65,30 @@ def score_query(
         (f"inll_macro_k{k}", QUERY, hierarchical_bootstrap(groups, macro_mean, **resample)),
         (f"inll_micro_k{k}", QUERY, hierarchical_bootstrap(groups, micro_mean, **resample)),
     ]
-    if split.control_a:
-        observed = ObservedEffects(screen, model.spec.columns, split, model.spec.genes)
-        predicted = predicted_effects(model, screen, split, observed.target_total, settings)
-        values.append(("ate_pearson_r", QUERY, observed.score(predicted, settings)))
-        values.append(("ate_rmse", QUERY, observed.error(predicted, settings)))
+    values += [(m, QUERY, interval) for m, interval in summarise_scores(predictions, settings)]
     return key.rows(values)
+
+
+def score_model_predictions(
+    model: Model, cells: pd.DataFrame, screen: AnnData, split: Split, settings: ScoreSettings
+) -> pd.DataFrame:
+    """How well an adapted model predicts effects: perturbation, metric, value.
+
+    There are no rows where nothing is held out, without a control, nor for a model without a likelihood.
+
+    Args:
+        model: adapted to the split's support cells.
+        cells: of `score_cells`.
+        screen: all cells.
+        split: whose query and control cells to use.
+        settings: how to score.
+    """
+    if cells.empty or isinstance(model, FittedFactors) or not split.control_a:
+        return pd.DataFrame({"perturbation": [], "metric": [], "value": []})
+    columns = model.spec.columns
+    observed = ObservedEffects(screen, columns, split, model.spec.genes)
+    profiles = predict_profiles(model, screen, split, observed.target_total, settings)
+    task = PredictionTask(observed, columns.control, settings.n_halves, settings.seed)
+    predicted = [profiles.effects(half.split) for half in task.halves]
+    seen = [support_effects(half) for half in task.halves]
+    return task.score(predicted, seen, profiles.cells)

@@ -50,7 +50,7 @@ def score_recovery(
     if not has_truth(screen):
         return key.rows([])
     labels = read_perturbations(screen, model.spec.columns)
-    chosen = split.is_training(labels) & (labels != model.spec.columns.control)
+    chosen = split.is_training(screen.obs_names, labels) & (labels != model.spec.columns.control)
     true, learnt = _latents(model, screen[chosen])
     matching = match_latents(true, learnt)
     shifted = _true_edges(screen)[_rows_of(screen, model.spec.trained)]

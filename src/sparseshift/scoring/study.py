@@ -14,7 +14,7 @@ from sparseshift.evaluation.stability import agreement, edge_stability, udr
 from sparseshift.fitted_factors import FittedFactors
 from sparseshift.fitted_model import FittedModel
 from sparseshift.scoring.cells import Model, score_cells, with_model_counts
-from sparseshift.scoring.fits import score_query, score_training
+from sparseshift.scoring.fits import score_model_predictions, score_query, score_training
 from sparseshift.scoring.recovery import TRAINED, score_recovery
 from sparseshift.scoring.settings import ScoreSettings
 from sparseshift.scoring.tidy import RunKey
@@ -46,7 +46,8 @@ def score_simulated_fit(
     if split.support and not isinstance(model, FittedFactors):
         adapted = model.adapt(with_model_counts(screen[list(split.support)], model))
         cells = score_cells(adapted, screen, split, settings)
-        tables.append(score_query(adapted, cells, screen, split, key, settings))
+        predictions = score_model_predictions(adapted, cells, screen, split, settings)
+        tables.append(score_query(cells, predictions, key, settings))
     if isinstance(model, FittedModel):
         seconds = Interval(model.records.cpu_seconds, np.nan, np.nan)
         tables.append(key.rows([("cpu_seconds", "training", seconds)]))
@@ -69,7 +70,7 @@ def score_stability(
     if len(models) < 2:
         return keys[0].rows([])
     labels = read_perturbations(screen, models[0].spec.columns)
-    cells = with_model_counts(screen[split.is_training(labels)], models[0])
+    cells = with_model_counts(screen[split.is_training(screen.obs_names, labels)], models[0])
     latents = [model.latents(cells) for model in models]
     scores = udr(latents, [_informative(values) for values in latents])
     tables = [
@@ -149,7 +150,7 @@ def compare_graphs(
         (perturbations, true latents); surplus latents are left out.
     """
     labels = read_perturbations(screen, model.spec.columns)
-    chosen = split.is_training(labels) & (labels != model.spec.columns.control)
+    chosen = split.is_training(screen.obs_names, labels) & (labels != model.spec.columns.control)
     cells = with_model_counts(screen[chosen], model)
     matching = match_latents(np.asarray(cells.obsm["z"]), model.latents(cells))
     names = np.asarray(screen.uns["perturbations"]).astype(str)

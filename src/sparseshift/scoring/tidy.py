@@ -19,9 +19,12 @@ METRIC_COLUMNS = [
 ]
 
 
+QUERY = "held_out_query"  # the subset of cells that models are scored on, but not adapted to
+
 HEADLINE = (
     "inll_macro",
     "inll_micro",
+    "nll_macro",
     "ate_pearson_r",
     "ate_rmse",
     "mcc_pearson",
@@ -54,6 +57,11 @@ class RunKey:
 
 def headline(metrics: pd.DataFrame) -> pd.DataFrame:
     """The rows of a tidy table that compare models on held-out cells, or with a known truth."""
-    compares = metrics["metric"].str.startswith(HEADLINE)
+    compares = is_headline(metrics["metric"])
     n_models = metrics.groupby(["metric", "split"])["model"].transform("nunique")
     return metrics[compares & (n_models > 1)]
+
+
+def is_headline(metric: pd.Series) -> pd.Series:
+    """Which names are headline metrics, whatever their number of particles."""
+    return metric.str.replace(r"_k\d+$", "", regex=True).isin(HEADLINE)

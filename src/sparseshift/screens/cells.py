@@ -79,7 +79,7 @@ def training_screen(
     adata: AnnData, columns: Columns, split: Split, genes: Sequence[str]
 ) -> AnnData:
     """The training cells of a split with the chosen genes; cells without a count in them are left out."""
-    cells = split.is_training(read_perturbations(adata, columns))
+    cells = split.is_training(adata.obs_names, read_perturbations(adata, columns))
     return with_counts(adata[cells, list(genes)], columns)
 
 

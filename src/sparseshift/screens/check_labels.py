@@ -89,10 +89,27 @@ def find_unknown_faults(adata: AnnData, columns: Columns, names: Collection[str]
 def find_column_faults(adata: AnnData, columns: Columns) -> list[Fault]:
     """Columns that the screen does not have."""
     wanted = {"perturbation": columns.perturbation, "batch": columns.batch}
-    return [
+    return [*_missing_symbols(adata, columns.symbol)] + [
         _missing_column(adata.obs, role, name, columns.control)
         for role, name in wanted.items()
         if name is not None and name not in adata.obs
+    ]
+
+
+def _missing_symbols(adata: AnnData, symbol: str | None) -> list[Fault]:
+    if symbol is None or symbol in adata.var:
+        return []
+    there = [str(column) for column in adata.var.columns]
+    close = near(symbol, there, n=1)
+    meant = f"Did you mean {close[0]!r}? Set symbol={close[0]!r}." if close else ""
+    return [
+        Fault(
+            f"var[{symbol!r}]",
+            "there is no such column (option symbol)",
+            f"columns {some(there, 30)}" if there else "",
+            meant
+            or "Name the var column with gene symbols, or leave symbol out if the names of var are symbols.",
+        )
     ]
 
 

@@ -18,12 +18,15 @@ class Columns:
         control: Label of the unperturbed cells; None where a screen has none.
         batch: Column of `obs` with the batch; None where there is one batch.
         layer: Layer that holds the counts; None for `X`.
+        symbol: Column of `var` with gene symbols, where the names of `var` are others; None: they are the
+            names. Perturbed genes are looked up among them, and figures show them.
     """
 
     perturbation: str
     control: str | None = None
     batch: str | None = None
     layer: str | None = None
+    symbol: str | None = None
 
     def __post_init__(self) -> None:
         if self.control is not None:  # labels are stripped too
@@ -72,3 +75,8 @@ def targets(labels: Iterable[str], control: str | None = None) -> set[str]:
     """The parts of all labels, the control left out: the genes that the screen perturbs."""
     found = {part for label in set(labels) for part in parts(label)}
     return found - {""} - control_names(control)
+
+
+def gene_symbols(var: pd.DataFrame, columns: Columns) -> pd.Index:
+    """The symbol of each gene, (genes,); a symbol may be there more than once."""
+    return pd.Index(var.index if columns.symbol is None else var[columns.symbol]).astype(str)

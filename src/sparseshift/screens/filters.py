@@ -17,7 +17,7 @@ from scipy import sparse
 from sparseshift.errors import OptionError
 from sparseshift.screens.check_counts import find_layer_faults
 from sparseshift.screens.check_labels import find_label_faults
-from sparseshift.screens.columns import Columns, canonical, targets
+from sparseshift.screens.columns import Columns, canonical, gene_symbols, targets
 from sparseshift.screens.counts import read_counts
 from sparseshift.screens.faults import Fault, raise_faults
 
@@ -81,7 +81,7 @@ def filter_screen(
         labels=canonical(adata.obs[columns.perturbation], columns.control).to_numpy(),
         cells=np.arange(adata.n_obs),
         genes=np.arange(adata.n_vars),
-        gene_names=adata.var_names.to_numpy().astype(str),
+        symbols=gene_symbols(adata.var, columns).to_numpy(dtype=str),
         control=columns.control and columns.control.strip(),
     )
     rows = [left.row("as given")]
@@ -111,7 +111,7 @@ class _Left:
     labels: np.ndarray  # (cells,), canonical
     cells: np.ndarray  # (cells,), rows of the screen as given
     genes: np.ndarray  # (genes,), its columns
-    gene_names: np.ndarray  # (genes,)
+    symbols: np.ndarray  # (genes,)
     control: str | None
 
     @property
@@ -132,7 +132,7 @@ class _Left:
             self,
             counts=self.counts[:, keep],
             genes=self.genes[keep],
-            gene_names=self.gene_names[keep],
+            symbols=self.symbols[keep],
         )
 
     def row(self, step: str, before: "_Left | None" = None, note: str = "") -> dict[str, Any]:
@@ -210,7 +210,7 @@ def _filter_perturbations(left: _Left, filters: Filters) -> tuple[_Left, str]:
 def _filter_genes(left: _Left, filters: Filters) -> tuple[_Left, str]:
     n_cells = left.counts.getnnz(axis=0)
     aimed_at = targets(left.perturbations, left.control)
-    is_target = np.isin(left.gene_names, list(aimed_at))
+    is_target = np.isin(left.symbols, list(aimed_at))
     few = n_cells < filters.min_cells_per_gene
     protected = few & is_target & (n_cells > 0)
     drop = few & ~protected
@@ -218,7 +218,7 @@ def _filter_genes(left: _Left, filters: Filters) -> tuple[_Left, str]:
         fault = Fault(
             f"filter min_cells_per_gene={filters.min_cells_per_gene}",
             f"no genes remain: all {len(n_cells)} have a count in fewer cells",
-            f"{str(left.gene_names[n_cells.argmax()])!r} has one in {n_cells.max()}, the most",
+            f"{str(left.symbols[n_cells.argmax()])!r} has one in {n_cells.max()}, the most",
             f"min_cells_per_gene={n_cells.max()} would keep it.",
         )
         raise_faults([fault])

@@ -6,7 +6,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from sparseshift.errors import OptionError
-from sparseshift.screens.columns import Columns, canonical, targets
+from sparseshift.screens.columns import Columns, canonical, gene_symbols, targets
 from sparseshift.screens.counts import read_counts
 
 
@@ -55,7 +55,8 @@ def choose_genes(
         reason[counted] = "not variable"
         if protect_targets:
             labels = canonical(adata.obs[columns.perturbation], columns.control)
-            reason[counted & adata.var_names.isin(targets(labels, columns.control))] = "target"
+            aimed_at = gene_symbols(adata.var, columns).isin(targets(labels, columns.control))
+            reason[counted & aimed_at] = "target"
         places = np.flatnonzero(counted)
         variance = _residual_variance(counts[:, places])
         # Stable, so that genes of equal variance are taken in the screen's order.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from sparseshift.screens.columns import Columns, canonical, targets
+from sparseshift.screens.columns import Columns, canonical, gene_symbols, targets
 from sparseshift.screens.counts import blocks
 
 
@@ -27,7 +27,7 @@ def summarise(adata: AnnData, columns: Columns) -> dict[str, Any]:
         "batches": int(adata.obs[columns.batch].nunique()) if columns.batch else 1,
         "cells_per_perturbation": _quantiles(perturbed.to_numpy()),
         "counts_per_cell": _quantiles(totals),
-        "targets_measured": sorted(wanted & set(map(str, adata.var_names))),
+        "targets_measured": sorted(wanted & set(gene_symbols(adata.var, columns))),
         "columns": {name: str(kind) for name, kind in adata.obs.dtypes.items()},
     }
 

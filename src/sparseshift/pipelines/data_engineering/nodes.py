@@ -1,11 +1,20 @@
 """Nodes of data engineering: each calls one function of the library."""
 
+import logging
 from typing import Any
 
 import pandas as pd
 
-from sparseshift.pipelines.parameters import ScreenParameters
+from sparseshift.pipelines.fitting import state_folder
+from sparseshift.pipelines.parameters import (
+    CheckpointParameters,
+    HeldOutParameters,
+    ScreenParameters,
+    SplitParameters,
+)
 from sparseshift.pipelines.simulation_parameters import SimulationParameters
+
+logger = logging.getLogger(__name__)
 
 
 def simulate_screen(parameters: ScreenParameters) -> Any:
@@ -14,6 +23,56 @@ def simulate_screen(parameters: ScreenParameters) -> Any:
 
     chosen = parameters.simulate or SimulationParameters()
     return simulate(chosen.name, seed=chosen.seed, **chosen.settings)
+
+
+def cut_source(
+    source: Any,
+    parameters: ScreenParameters,
+    checkpoints: CheckpointParameters,
+    perturbations: pd.DataFrame | None = None,
+    genes: pd.DataFrame | None = None,
+) -> tuple[Any, pd.DataFrame]:
+    """The cells and genes of a file that are wanted, and what each step left.
+
+    Stopped, it goes on where it was.
+    """
+    from sparseshift.screens.cut import cut_screen
+
+    return cut_screen(
+        source,
+        _cut(parameters, perturbations, genes),
+        perturbation=parameters.columns.perturbation,
+        folder=state_folder(checkpoints),
+    )
+
+
+def _cut(
+    parameters: ScreenParameters, perturbations: pd.DataFrame | None, genes: pd.DataFrame | None
+) -> Any:
+    from sparseshift.screens.cut import Cut, LabelRule
+
+    columns, cut = parameters.columns, parameters.cut
+    if cut is None:
+        raise ValueError("a screen without cut has no source")
+    rule = cut.labels
+    return Cut(
+        label_column=rule.column,
+        labels=LabelRule(
+            tuple(rule.controls), columns.control, rule.separator, rule.pattern, rule.part
+        ),
+        drop={column: tuple(values) for column, values in cut.drop.items()},
+        perturbations=_listed(perturbations),
+        n_control_cells=cut.n_control_cells,
+        seed=cut.seed,
+        genes=_listed(genes),
+        symbol=columns.symbol,
+        layer=columns.layer,
+    )
+
+
+def _listed(table: pd.DataFrame | None) -> tuple[str, ...] | None:
+    """The column `gene` of a table, each once."""
+    return None if table is None else tuple(table["gene"].astype(str).unique())
 
 
 def check_raw(raw: Any, parameters: ScreenParameters) -> dict[str, Any]:
@@ -41,33 +100,75 @@ def check_raw(raw: Any, parameters: ScreenParameters) -> dict[str, Any]:
 
 
 def filter_raw(
-    raw: Any, _facts: dict[str, Any], parameters: ScreenParameters
+    raw: Any, facts: dict[str, Any], parameters: ScreenParameters, cut: pd.DataFrame | None = None
 ) -> tuple[Any, pd.DataFrame]:
-    """The screen that is left, and what each filter dropped. Runs after the check."""
+    """The screen that is left, and what each step of cut and filters left of it.
+
+    Takes the facts so that it runs after the check.
+    """
+    del facts
     from sparseshift.screens.columns import Columns
     from sparseshift.screens.filters import Filters, filter_screen
 
-    return filter_screen(
+    screen, steps = filter_screen(
         raw,
         Columns(**parameters.columns.model_dump()),
         Filters(**parameters.filters.model_dump()),
     )
+    return screen, steps if cut is None else pd.concat([cut, steps], ignore_index=True)
 
 
-def split_cells(screen: Any, parameters: ScreenParameters, split: str) -> dict[str, Any]:
+def assess_quality(
+    screen: Any, parameters: ScreenParameters
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Cells and counts of each label, what became of its target, its cells in each batch."""
+    from sparseshift.screens.batch_balance import batch_balance
+    from sparseshift.screens.batch_warnings import batch_warnings
+    from sparseshift.screens.columns import Columns
+    from sparseshift.screens.quality import perturbation_quality
+    from sparseshift.screens.target_change import target_change
+
+    columns = Columns(**parameters.columns.model_dump())
+    balance = batch_balance(screen, columns)
+    for warning in batch_warnings(balance):
+        logger.warning("%s", warning)
+    return perturbation_quality(screen, columns), target_change(screen, columns), balance
+
+
+def split_cells(
+    screen: Any, parameters: ScreenParameters, split: str, lists: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Who is trained on, adapted on and scored."""
     from sparseshift.data.splits import make_split
     from sparseshift.screens.cells import read_perturbations
     from sparseshift.screens.columns import Columns
 
     columns = Columns(**parameters.columns.model_dump())
+    chosen = parameters.splits[split]
     return make_split(
         list(screen.obs_names),
         read_perturbations(screen, columns),
         columns.control,
         name=split,
-        **parameters.splits[split].model_dump(),
+        held_out=_held_out(screen, columns, chosen, lists),
+        seed=chosen.seed,
+        support_fraction=chosen.support_fraction,
+        cells_fraction=chosen.cells_fraction,
     ).to_json()
+
+
+def _held_out(
+    screen: Any, columns: Any, split: SplitParameters, lists: dict[str, Any] | None
+) -> int | list[str]:
+    from sparseshift.data.named_lists import read_named_list
+    from sparseshift.screens.held_out import HeldOutRule, choose_held_out
+
+    rule = split.held_out
+    if not isinstance(rule, HeldOutParameters):
+        return rule
+    listed = None if rule.listed is None else tuple(read_named_list(lists or {}, rule.listed))
+    chosen = HeldOutRule(**{**rule.model_dump(), "listed": listed})
+    return choose_held_out(screen, columns, chosen, split.seed)
 
 
 def choose_genes(screen: Any, split: dict[str, Any], parameters: ScreenParameters) -> pd.DataFrame:
@@ -78,5 +179,7 @@ def choose_genes(screen: Any, split: dict[str, Any], parameters: ScreenParameter
     from sparseshift.screens.genes import choose_genes as choose
 
     columns = Columns(**parameters.columns.model_dump())
-    training = Split.from_json(split).is_training(read_perturbations(screen, columns))
+    training = Split.from_json(split).is_training(
+        screen.obs_names, read_perturbations(screen, columns)
+    )
     return choose(screen, columns, training, **parameters.genes.model_dump())

@@ -86,13 +86,42 @@ def score_cells(
     from sparseshift import scoring
     from sparseshift.data.splits import Split
 
-    settings = scoring.ScoreSettings(**evaluation.model_dump())
+    settings = scoring.ScoreSettings(**evaluation.score_settings())
     return scoring.score_cells(adapted, screen, Split.from_json(split), settings)
+
+
+def score_predictions(
+    adapted: Any,
+    cell_scores: pd.DataFrame,
+    screen: Any,
+    split: dict[str, Any],
+    evaluation: EvaluationParameters,
+) -> pd.DataFrame:
+    """How well the effect of each held-out perturbation is predicted, in several ways."""
+    from sparseshift import scoring
+    from sparseshift.data.splits import Split
+
+    settings = scoring.ScoreSettings(**evaluation.score_settings())
+    return scoring.score_model_predictions(
+        adapted, cell_scores, screen, Split.from_json(split), settings
+    )
+
+
+def export_cell_eval(
+    adapted: Any, screen: Any, split: dict[str, Any], evaluation: EvaluationParameters
+) -> tuple[Any, Any]:
+    """Predicted and observed cells in the format of cell-eval."""
+    from sparseshift import scoring
+    from sparseshift.data.splits import Split
+
+    settings = scoring.ScoreSettings(**evaluation.score_settings())
+    return scoring.cell_eval_files(adapted, screen, Split.from_json(split), settings)
 
 
 def score_model(
     adapted: Any,
     cell_scores: pd.DataFrame,
+    predictions: pd.DataFrame,
     screen: Any,
     split: dict[str, Any],
     evaluation: EvaluationParameters,
@@ -103,10 +132,10 @@ def score_model(
     from sparseshift.data.splits import Split
 
     run, cells = scoring.RunKey(**key), Split.from_json(split)
-    settings = scoring.ScoreSettings(**evaluation.model_dump())
+    settings = scoring.ScoreSettings(**evaluation.score_settings())
     tables = [
         scoring.score_training(adapted, run),
-        scoring.score_query(adapted, cell_scores, screen, cells, run, settings),
+        scoring.score_query(cell_scores, predictions, run, settings),
         scoring.score_recovery(adapted, screen, cells, run),
     ]
     return pd.concat([table for table in tables if len(table)], ignore_index=True)
@@ -119,18 +148,19 @@ def score_baselines(
     parameters: ScreenParameters,
     evaluation: EvaluationParameters,
     name: str,
-) -> pd.DataFrame:
-    """Tidy metrics of the simple predictors on the same query cells."""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The simple predictors on the same query cells: of each perturbation, and tidy metrics."""
+    from sparseshift import scoring
     from sparseshift.data.splits import Split
-    from sparseshift.scoring import ScoreSettings
-    from sparseshift.scoring import score_baselines as score
     from sparseshift.screens.columns import Columns
 
-    return score(
+    cells = Split.from_json(split)
+    settings = scoring.ScoreSettings(**evaluation.score_settings())
+    predictions = scoring.score_baseline_predictions(
         screen,
         Columns(**parameters.columns.model_dump()),
-        Split.from_json(split),
+        cells,
         tuple(genes.index[genes["chosen"]].tolist()),
-        name,
-        ScoreSettings(**evaluation.model_dump()),
+        settings,
     )
+    return predictions, scoring.score_baselines(predictions, name, cells.name, settings)

@@ -14,6 +14,7 @@ def create_pipeline(plan: ProjectParameters) -> Pipeline:
     for screen in plan.run.screens:
         fits = fits_of(plan, screen)
         parts += [_of_fit(fit) for fit in fits]
+        parts += [_export(fit) for fit in fits if _is_exported(plan, fit)]
         parts += [_latents(screen, fits)]
         parts += [_of_baselines(screen, split) for split in plan.run.fits]
     return sum(parts, Pipeline([]))
@@ -51,8 +52,14 @@ def _of_fit(fit: Fit) -> Pipeline:
             name="score_cells",
         ),
         Node(
-            bind(nodes.score_model, key=fit._asdict()),
+            nodes.score_predictions,
             ["adapted", "cell_scores", "screen", "split", "params:evaluation"],
+            "predictions",
+            name="score_predictions",
+        ),
+        Node(
+            bind(nodes.score_model, key=fit._asdict()),
+            ["adapted", "cell_scores", "predictions", "screen", "split", "params:evaluation"],
             "metrics",
             name="score",
         ),
@@ -69,12 +76,35 @@ def _of_fit(fit: Fit) -> Pipeline:
     )
 
 
+def _is_exported(plan: ProjectParameters, fit: Fit) -> bool:
+    """Whether it predicts cells, and these are asked for."""
+    split = plan.screens[fit.screen].splits[fit.split]
+    holds_out = bool(split.held_out or split.cells_fraction)
+    return plan.evaluation.cell_eval and holds_out and not plan.models[fit.model].is_linear
+
+
+def _export(fit: Fit) -> Pipeline:
+    step = Node(
+        nodes.export_cell_eval,
+        [
+            fit.dataset("adapted"),
+            f"{fit.screen}.screen",
+            f"{fit.screen}.{fit.split}.split",
+            "params:evaluation",
+        ],
+        [fit.dataset("cell_eval_predicted"), fit.dataset("cell_eval_observed")],
+        name="export_cell_eval",
+        namespace=fit.namespace,
+    )
+    return Pipeline([step])
+
+
 def _of_baselines(screen: str, split: str) -> Pipeline:
     on_screen = f"params:screens.{screen}"
     step = Node(
         bind(nodes.score_baselines, name=screen),
         ["screen", "split", "genes", on_screen, "params:evaluation"],
-        "baseline_metrics",
+        ["baseline_predictions", "baseline_metrics"],
         name="score_baselines",
     )
     return Pipeline(

@@ -1,10 +1,18 @@
 """Nodes of reporting: each calls one function of the library."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from sparseshift.pipelines.parameters import ReportParameters, ScreenParameters
+
+
+class Contents(NamedTuple):
+    """What there is to say about one screen: names of its figures and splits."""
+
+    screen: str
+    figures: list[str]
+    splits: list[str]
 
 
 def collect(*frames: pd.DataFrame) -> pd.DataFrame:
@@ -23,14 +31,22 @@ def collect_by_fit(*tables: pd.DataFrame, keys: list[dict[str, Any]]) -> pd.Data
 
 
 def rank_genes(
-    model: Any, screen: Any, split: dict[str, Any], report: ReportParameters
+    model: Any,
+    screen: Any,
+    split: dict[str, Any],
+    parameters: ScreenParameters,
+    report: ReportParameters,
 ) -> pd.DataFrame:
-    """The genes that each latent moves most, from where the training cells are."""
+    """The genes that each latent moves most, by their symbols, from where the training cells are."""
     from sparseshift.data.splits import Split
     from sparseshift.screens.cells import training_screen
+    from sparseshift.screens.columns import Columns, gene_symbols
 
     cells = training_screen(screen, model.spec.columns, Split.from_json(split), model.spec.genes)
-    return model.top_genes(cells, report.genes_per_latent)
+    top = model.top_genes(cells, report.genes_per_latent)
+    columns = Columns(**parameters.columns.model_dump())
+    symbol = pd.Series(gene_symbols(screen.var, columns), index=screen.var_names)
+    return top.assign(gene=symbol.loc[top["gene"]].to_numpy())
 
 
 def embed_in_plane(
@@ -120,20 +136,60 @@ def draw_mechanism(mechanism: dict[str, Any]) -> Any:
     return quadruples(mechanism)
 
 
+def draw_n_shot(n_shot: pd.DataFrame) -> Any:
+    """Likelihood after adapting to a few cells."""
+    from sparseshift.plots.n_shot import n_shot_curve
+
+    return n_shot_curve(n_shot)
+
+
+def draw_cells(quality: pd.DataFrame) -> Any:
+    """Cells of each perturbation."""
+    from sparseshift.plots.cells_per_perturbation import cells_per_perturbation
+
+    return cells_per_perturbation(quality)
+
+
+def draw_counts(quality: pd.DataFrame) -> Any:
+    """Counts of a cell, by perturbation."""
+    from sparseshift.plots.counts_per_cell import counts_per_cell
+
+    return counts_per_cell(quality)
+
+
+def draw_targets(change: pd.DataFrame) -> Any:
+    """What became of the target of each perturbation."""
+    from sparseshift.plots.target_knockdown import target_knockdown
+
+    return target_knockdown(change)
+
+
+def draw_batches(balance: pd.DataFrame) -> Any:
+    """Perturbations x batches."""
+    from sparseshift.plots.batch_balance import batch_balance
+
+    return batch_balance(balance)
+
+
 def write_section(
     metrics: pd.DataFrame,
     facts: dict[str, Any],
     filters: pd.DataFrame,
     effects: pd.DataFrame,
+    interactions: pd.DataFrame,
+    honesty: dict[str, str],
     report: ReportParameters,
     *parts: Any,
-    figures: list[str],
-    splits: list[str],
-    screen: str,
+    contents: Contents,
 ) -> dict[str, Any]:
-    """What the report says about one screen, as plain data."""
+    """What the report says about one screen, as plain data. `parts` are its figures, then its splits."""
     from sparseshift import report as page
 
+    screen, figures, splits = contents
+
+    shown = dict(zip(figures, parts, strict=False))
+    if interactions.empty:
+        del shown["interaction"]
     drawn = (effects["model"] == report.model) & (effects["split"] == report.split)
     first = effects[drawn & (effects["seed"] == effects.loc[drawn, "seed"].iloc[0])]
     return page.write_section(
@@ -141,7 +197,8 @@ def write_section(
         {"comparison": metrics, "filters": filters, "effects": first},
         facts,
         dict(zip(splits, parts[len(figures) :], strict=True)),
-        dict(zip(figures, parts, strict=False)),
+        shown,
+        honesty,
     )
 
 

@@ -9,14 +9,22 @@ from sparseshift.pipelines.binding import bind
 from sparseshift.pipelines.grid import Fit, fits_of
 from sparseshift.pipelines.parameters import ProjectParameters
 from sparseshift.pipelines.reporting import nodes
+from sparseshift.pipelines.reporting.trust import trust_nodes
+from sparseshift.pipelines.transfer.pipeline import folds_of
 
-# figure: the reporting table it draws (None: drawn from a fit's own table) and how
+# figure: the dataset it draws, {screen} to be filled in (None: drawn elsewhere), and how
 FIGURES: dict[str, tuple[str | None, Callable[..., Any] | None]] = {
-    "metric_comparison": ("metrics", nodes.draw_metrics),
-    "training_curves": ("histories", nodes.draw_training),
+    "metric_comparison": ("{screen}_metrics", nodes.draw_metrics),
+    "training_curves": ("{screen}.report.histories", nodes.draw_training),
     "effect_matrix": (None, None),
-    "latent_genes": ("top_genes", nodes.draw_genes),
-    "latent_embedding": ("embedding", nodes.draw_embedding),
+    "stable_graph": (None, None),
+    "latent_genes": ("{screen}.report.top_genes", nodes.draw_genes),
+    "latent_embedding": ("{screen}.report.embedding", nodes.draw_embedding),
+    "interaction": (None, None),
+    "n_shot_curve": ("{screen}.report.n_shot", nodes.draw_n_shot),
+    "cells_per_perturbation": ("{screen}.quality", nodes.draw_cells),
+    "counts_per_cell": ("{screen}.quality", nodes.draw_counts),
+    "target_knockdown": ("{screen}.target_change", nodes.draw_targets),
 }
 
 
@@ -32,30 +40,46 @@ def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
     figures = dict(FIGURES)
     mechanism = _mechanism(plan, screen, fits)
     if mechanism:
-        figures["quadruples"] = ("shared_mechanism", nodes.draw_mechanism)
+        figures["quadruples"] = ("{screen}.report.shared_mechanism", nodes.draw_mechanism)
+    if plan.screens[screen].columns.batch is not None:
+        figures["perturbations_by_batch"] = ("{screen}.batch_balance", nodes.draw_batches)
     tables = [fit.dataset("metrics") for fit in fits]
     tables += [f"{screen}.{split}.baseline_metrics" for split in plan.run.fits]
+    tables += [f"{screen}.{split}.nb_metrics" for split in plan.run.fits]
+    tables += [f"{screen}.{split}.differences" for split in plan.run.fits]
+    if folds_of(plan, screen):
+        tables += [f"{screen}.cross_fit.fold_metrics", f"{screen}.cross_fit.differences"]
+    tables += [f"{namespace}.refit_metrics"]
     tables += [f"{namespace}.mechanism_metrics"] if mechanism else []
     steps = [
         Node(
             nodes.collect, tables, f"{screen}_metrics", name="collect_metrics", namespace=namespace
         ),
+        Node(
+            nodes.collect,
+            [fit.dataset("n_shot") for fit in fits]
+            + [f"{screen}.{split}.nb_n_shot" for split in plan.run.fits],
+            f"{namespace}.n_shot",
+            name="collect_n_shot",
+            namespace=namespace,
+        ),
         *_collected(screen, fits),
         *_shown(plan, screen),
         *mechanism,
+        *trust_nodes(plan, screen),
         *_figures(screen, figures),
         Node(
             bind(
                 nodes.write_section,
-                figures=list(figures),
-                splits=list(plan.run.fits),
-                screen=screen,
+                contents=nodes.Contents(screen, list(figures), list(plan.run.fits)),
             ),
             [
                 f"{screen}_metrics",
                 f"{screen}.facts",
                 f"{screen}.filters",
                 f"{namespace}.effects",
+                f"{namespace}.interactions",
+                f"{namespace}.honesty",
                 "params:report",
                 *(f"{namespace}.{kind}" for kind in figures),
                 *(f"{screen}.{split}.split" for split in plan.run.fits),
@@ -91,7 +115,13 @@ def _shown(plan: ProjectParameters, screen: str) -> list[Node]:
     return [
         Node(
             nodes.rank_genes,
-            [fit.dataset("model"), cells, f"{screen}.{fit.split}.split", "params:report"],
+            [
+                fit.dataset("model"),
+                cells,
+                f"{screen}.{fit.split}.split",
+                on_screen,
+                "params:report",
+            ],
             f"{namespace}.top_genes",
             name="rank_genes",
             namespace=namespace,
@@ -118,7 +148,7 @@ def _figures(screen: str, figures: dict[str, Any]) -> list[Node]:
     return [
         Node(
             draw,
-            f"{screen}_metrics" if table == "metrics" else f"{namespace}.{table}",
+            table.format(screen=screen),
             f"{namespace}.{kind}",
             name=f"draw_{kind}",
             namespace=namespace,

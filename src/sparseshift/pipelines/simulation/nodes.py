@@ -63,7 +63,7 @@ def score_model(
     from sparseshift import scoring
     from sparseshift.data.splits import Split
 
-    settings = scoring.ScoreSettings(**evaluation.model_dump())
+    settings = scoring.ScoreSettings(**evaluation.score_settings())
     return scoring.score_simulated_fit(
         model, screen, unseen, Split.from_json(split), scoring.RunKey(**key), settings
     )

@@ -1,0 +1,159 @@
+"""The honesty card of a screen: what a reader should know before believing the rest of the report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sparseshift.scoring.differences import BEST_BASELINE, VAE
+
+_BETTER = "ate_pearson_r"
+CLAIM = 5  # seeds
+
+
+def honesty_card(
+    model: str,
+    metrics: pd.DataFrame,
+    ceilings: pd.DataFrame,
+    splits: Mapping[str, Mapping[str, Any]],
+    batch_warnings: Sequence[str],
+) -> dict[str, str]:
+    """Plain sentences by subject, in the order in which a reader asks.
+
+    Args:
+        model: that the report shows.
+        metrics: tidy, of one screen: of fits, baselines, differences and refits.
+        ceilings: of `scoring.rescale_predictions`, with the split in front; may be empty.
+        splits: name to content of the split file.
+        batch_warnings: of `screens.batch_warnings`.
+    """
+    own = metrics[metrics["model"] == model]
+    card = {
+        "does it beat the mean?": _beats(model, own, metrics),
+        "likelihood": _likelihood(model, own),
+        "what could be seen at all": _ceilings(model, ceilings),
+        "permuted labels": _permuted(model, own),
+        "control guides": _guides(own),
+        "leakage": _leakage(splits),
+        "batches": " ".join(batch_warnings)
+        or "No sign that perturbations and batches are confounded.",
+        "seeds": _seeds(own),
+    }
+    return {subject: text for subject, text in card.items() if text}
+
+
+def _beats(model: str, own: pd.DataFrame, metrics: pd.DataFrame) -> str:
+    rows = own[own["metric"] == f"{_BETTER}_minus_{BEST_BASELINE}"]
+    if rows.empty:
+        return f"Not asked: no split holds out perturbations that {model} predicts, or there is no control."
+    return " ".join(_beats_on(model, row, metrics) for row in rows.to_dict("records"))
+
+
+def _beats_on(model: str, row: Mapping[Any, Any], metrics: pd.DataFrame) -> str:
+    split, baseline = row["split"], str(row["subset"]).rpartition(", ")[2]
+    of_split = metrics[(metrics["split"] == split) & (metrics["metric"] == _BETTER)]
+    r = of_split.groupby("model")["value"].mean()
+    verdict = _verdict(row["value"], row["lower"], row["upper"], higher=True)
+    return (
+        f"Split {split!r}: the effects that {model} predicts correlate with those observed with r = "
+        f"{r.get(model, np.nan):.2f}, those of the best simple predictor, {baseline}, with {r.get(baseline, np.nan):.2f}; "
+        f"difference {_interval(row)}: {verdict}."
+    )
+
+
+def _verdict(value: float, lower: float, upper: float, *, higher: bool) -> str:
+    if not (np.isfinite(lower) and np.isfinite(upper)):
+        return "too few perturbations to say"
+    better = value > 0 if higher else value < 0
+    if lower <= 0 <= upper:
+        return "not distinguishable from it" if value else "the same"
+    return "better, beyond noise" if better else "worse, beyond noise"
+
+
+def _likelihood(model: str, own: pd.DataFrame) -> str:
+    sentences = []
+    for name in (VAE, BEST_BASELINE):
+        rows = own[own["metric"].str.startswith(f"inll_minus_{name}_k")]
+        for row in rows.to_dict("records"):
+            reference = str(row["subset"]).rpartition(", ")[2]
+            verdict = _verdict(row["value"], row["lower"], row["upper"], higher=False)
+            sentences.append(
+                f"Split {row['split']!r}: I-NLL of {model} less that of {reference}: {_interval(row)} nats a "
+                f"cell: {verdict}."
+            )
+    return " ".join(sentences)
+
+
+def _ceilings(model: str, ceilings: pd.DataFrame) -> str:
+    own = ceilings[ceilings["model"] == model] if len(ceilings) else ceilings
+    if own.empty:
+        return ""
+    sentences = []
+    for split, rows in own.groupby("split", sort=False):
+        hidden = rows.loc[~rows["resolvable"].astype(bool), "metric"].tolist()
+        seen = [
+            f"{row['metric']} {row['rescaled']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})"
+            for row in rows[rows["resolvable"].astype(bool)].to_dict("records")
+        ]
+        text = f"Split {split!r}: as a share of the way from the mean effect (0) to the support mean (1): "
+        text += f"{', '.join(seen)}." if seen else "nothing."
+        if hidden:
+            text += f" Not resolvable with these cells: {', '.join(hidden)}."
+        sentences.append(text)
+    return " ".join(sentences)
+
+
+def _permuted(model: str, own: pd.DataFrame) -> str:
+    nulls = own.loc[own["metric"] == "null_edges", "value"]
+    if nulls.empty:
+        return "Not asked: no refit to permuted labels (refits.permutations is 0)."
+    implanted = own.loc[own["metric"] == "implanted_edges", "value"]
+    p = float(own.loc[own["metric"] == "null_edges_p", "value"].iloc[0])
+    true = own.loc[own["metric"] == "true_edges", "value"]
+    found = int((implanted > 0).sum())
+    text = (
+        f"{model} finds {int(true.iloc[0])} edges, and {', '.join(f'{int(n)}' for n in nulls)} where labels are permuted "
+        f"within batches; p = {p:.2g} of {len(nulls)} permutation{'s' if len(nulls) > 1 else ''}."
+    )
+    if found:
+        return f"{text} An effect implanted there was found in {found} of {len(implanted)}."
+    return (
+        f"{text} But an effect implanted there was not found: an empty graph says nothing here, the "
+        "model may find nothing anywhere."
+    )
+
+
+def _guides(own: pd.DataFrame) -> str:
+    rows = own[own["metric"] == "control_guide_edges"]
+    if rows.empty:
+        return "No power: the screen names no guides, or too few control guides have enough cells."
+    row = rows.iloc[0]
+    return f"{int(row['value'])} edges of {row['subset']} of the control that were taken for perturbations."
+
+
+def _leakage(splits: Mapping[str, Mapping[str, Any]]) -> str:
+    faults = []
+    for name, split in splits.items():
+        shared = set(split["support"]) & set(split["query"])
+        halves = set(split["control_a"]) & set(split["control_b"])
+        if shared or halves:
+            faults.append(
+                f"{name}: {len(shared)} cells adapted to and scored, {len(halves)} in both control halves"
+            )
+    if faults:
+        return f"Cells are used twice: {'; '.join(faults)}."
+    return (
+        "No cell is adapted to and scored, no control cell is on both sides; genes were chosen on training cells. "
+        "Query cells share batches with training cells."
+    )
+
+
+def _seeds(own: pd.DataFrame) -> str:
+    n = int(own["seed"].nunique())
+    few = f"exploratory: a claim needs {CLAIM} or more" if n < CLAIM else "enough for a claim"
+    return f"{n} seed{'s' if n != 1 else ''} a fit ({few}). Intervals are over perturbations and cells within a seed."
+
+
+def _interval(row: Mapping[Any, Any]) -> str:
+    return f"{row['value']:+.2f} ({row['lower']:+.2f} to {row['upper']:+.2f})"

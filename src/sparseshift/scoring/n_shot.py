@@ -1,0 +1,224 @@
+"""n-shot curves: how well held-out perturbations are scored after adapting to n of their cells."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+
+from sparseshift.data.cell_store import CellStore
+from sparseshift.data.nested_supports import SIZES, NestedSupports, nest_supports
+from sparseshift.data.splits import Split
+from sparseshift.errors import OptionError
+from sparseshift.evaluation.intervals import Interval, hierarchical_bootstrap, macro_mean
+from sparseshift.evaluation.likelihood_under_priors import cell_iwelbo_under
+from sparseshift.fitted_factors import FittedFactors
+from sparseshift.fitted_model import FittedModel
+from sparseshift.models.adaptation import adapted_prior, has_closed_form
+from sparseshift.models.priors import LatentPrior
+from sparseshift.presets import get_preset
+from sparseshift.scoring.cells import Model
+from sparseshift.scoring.settings import ScoreSettings
+from sparseshift.scoring.tidy import RunKey
+from sparseshift.screens.cells import read_perturbations, to_cells, with_counts
+from sparseshift.screens.columns import Columns
+
+
+@dataclass(frozen=True)
+class NShotSettings:
+    """Which supports are drawn.
+
+    Attributes:
+        sizes: support cells n of each perturbation.
+        n_draws: nested supports drawn for each perturbation.
+        min_query: query cells that a perturbation needs.
+        gradient_draws: draws for models without a closed form, each of whose supports takes an adaptation
+            by gradient and an I-NLL of its own; 0 leaves these models out.
+    """
+
+    sizes: tuple[int, ...] = SIZES
+    n_draws: int = 10
+    min_query: int = 20
+    gradient_draws: int = 2
+
+
+def nested_supports(
+    screen: AnnData,
+    columns: Columns,
+    split: Split,
+    genes: Sequence[str],
+    n_shot: NShotSettings,
+    seed: int = 0,
+) -> NestedSupports:
+    """The supports and queries of a split, the same for all models and baselines.
+
+    Cells without a count in the genes can be neither adapted to nor scored, and are left out.
+    """
+    counted = with_counts(screen[[*split.support, *split.query], list(genes)], columns)
+    return nest_supports(
+        counted.obs_names.tolist(),
+        read_perturbations(counted, columns),
+        split,
+        sizes=n_shot.sizes,
+        n_draws=n_shot.n_draws,
+        min_query=n_shot.min_query,
+        seed=seed,
+    )
+
+
+def why_no_curve(model: Model, n_shot: NShotSettings) -> str | None:
+    """Why a model has no n-shot curve, in words; None: it has one."""
+    if isinstance(model, FittedFactors):
+        return "it has no likelihood of counts"
+    if not adapts_in_closed_form(model) and n_shot.gradient_draws == 0:
+        return "it adapts by gradient and gradient_draws is 0"
+    return None
+
+
+def adapts_in_closed_form(model: FittedModel) -> bool:
+    """Whether `adapt` solves for new shifts, and leaves all but the prior as it is."""
+    is_default = get_preset(model.spec.preset).adaptation == "closed_form"
+    return is_default and has_closed_form(model.module)
+
+
+def score_n_shot(
+    model: Model,
+    screen: AnnData,
+    supports: NestedSupports,
+    key: RunKey,
+    settings: ScoreSettings,
+    n_shot: NShotSettings,
+) -> pd.DataFrame:
+    """The I-NLL of a model after adapting to n cells of each held-out perturbation, as tidy rows.
+
+    Rows of `curve` with the metric inll_macro_kK. All perturbations that have n support cells are adapted to
+    together, as `adapt` does. A model that adapts nothing has the same value for every support.
+
+    Args:
+        model: before it is adapted.
+        screen: all cells.
+        supports: of `nested_supports` with the model's genes.
+        key: of the rows.
+        settings: particles, resamples, seed.
+        n_shot: draws for models without a closed form.
+
+    Raises:
+        OptionError: the model is adapted already, perhaps to cells beyond the supports.
+    """
+    if not supports.query or isinstance(model, FittedFactors) or why_no_curve(model, n_shot):
+        return key.rows([])
+    if model.spec.adapted:
+        raise OptionError(
+            f"{key.model} is adapted already: what it learnt from other cells would count as n-shot. "
+            "Give the model as it was trained."
+        )
+    if adapts_in_closed_form(model):
+        bounds = _closed_form(model, screen, supports, settings)
+    else:
+        n_draws = min(n_shot.gradient_draws, supports.n_draws)
+        bounds = _one_by_one(model, screen, supports, settings, n_draws)
+    return curve(-bounds, supports, key, settings, f"inll_macro_k{settings.n_particles}")
+
+
+def curve(
+    losses: np.ndarray,
+    supports: NestedSupports,
+    key: RunKey,
+    settings: ScoreSettings,
+    metric: str,
+) -> pd.DataFrame:
+    """Tidy rows of the losses of query cells after adapting to nested supports, one subset a size.
+
+    For each size n, in the subset n_shot_n, over the perturbations that have n support cells:
+
+    - METRIC: mean over perturbations of the mean over their query cells of the mean over draws, with an
+      interval over perturbations and cells;
+    - gain_METRIC: by how much the same perturbations lost less than with the smallest size, paired cell by
+      cell: what to read where perturbations drop out of the curve;
+    - draw_sd_METRIC: standard deviation over draws of the mean over perturbations;
+    - n_perturbations: how many there are.
+
+    Args:
+        losses: (sizes, draws, cells), in the order of `supports.query_cells`.
+        supports: they were computed with.
+        key: of the rows.
+        settings: resamples and seed.
+        metric: name of the loss.
+    """
+    rows: list[tuple[str, str, Interval]] = []
+    labels = supports.query_labels
+    resample = {"n_resamples": settings.n_resamples, "seed": settings.seed}
+    for i, size in enumerate(supports.sizes):
+        own = {label: losses[:, :, labels == label] for label in supports.possible(size)}
+        subset = f"n_shot_{size}"
+        means = {label: loss[i].mean(0) for label, loss in own.items()}
+        rows.append((metric, subset, hierarchical_bootstrap(means, macro_mean, **resample)))
+        if i > 0:
+            gains = {label: loss[0].mean(0) - means[label] for label, loss in own.items()}
+            gain = hierarchical_bootstrap(gains, macro_mean, **resample)
+            rows.append((f"gain_{metric}", subset, gain))
+        if losses.shape[1] > 1:
+            by_draw = np.mean([loss[i].mean(1) for loss in own.values()], axis=0)
+            rows.append((f"draw_sd_{metric}", subset, _number(by_draw.std(ddof=1))))
+        rows.append(("n_perturbations", subset, _number(len(own))))
+    return key.rows(rows)
+
+
+def _number(value: float) -> Interval:
+    return Interval(float(value), np.nan, np.nan)
+
+
+def _closed_form(
+    model: FittedModel, screen: AnnData, supports: NestedSupports, settings: ScoreSettings
+) -> np.ndarray:
+    """Bounds, (sizes, draws, cells): support cells encoded once, query cells decoded once."""
+    spec, prior = model.spec, model.module.prior
+    new = spec.design.unknown(supports.query)
+    n_known, design = len(spec.design.perturbations), spec.design.extend(new)
+
+    def cells_of(names: np.ndarray) -> CellStore:
+        cells, _ = to_cells(screen[names], spec.columns, spec.genes, design, spec.batches)
+        return cells.streamed_to(model.module.device)
+
+    names = supports.support_cells
+    support, place = cells_of(names), {name: i for i, name in enumerate(names.tolist())}
+    means = torch.from_numpy(model.latents(screen[names], refine=0)).to(support.device)
+
+    def adapted(size: int, draw: int) -> LatentPrior:
+        index = torch.tensor([place[name] for name in supports.support(size, draw).tolist()])
+        index = index.to(support.device)
+        return adapted_prior(prior, means[index], support.subset(index), n_known)
+
+    # a combination of trained parts needs no adapting
+    pairs = [(size, draw) for size in supports.sizes for draw in range(supports.n_draws)]
+    bounds = cell_iwelbo_under(
+        model.module,
+        cells_of(supports.query_cells),
+        [adapted(*pair) if new else prior for pair in pairs],
+        settings.n_particles,
+        settings.seed,
+    )
+    return bounds.view(len(supports.sizes), supports.n_draws, -1).cpu().numpy()
+
+
+def _one_by_one(
+    model: FittedModel,
+    screen: AnnData,
+    supports: NestedSupports,
+    settings: ScoreSettings,
+    n_draws: int,
+) -> np.ndarray:
+    """Bounds, (sizes, draws, cells), an adapted model each; NaN where a size is impossible."""
+    cells, labels = supports.query_cells, supports.query_labels
+    bounds = np.full((len(supports.sizes), n_draws, len(cells)), np.nan)
+    for i, size in enumerate(supports.sizes):
+        possible = np.isin(labels, supports.possible(size))
+        query = screen[cells[possible]]
+        for draw in range(n_draws):
+            adapted = model.adapt(screen[supports.support(size, draw)])
+            bounds[i, draw, possible] = adapted.cell_iwelbo(
+                query, settings.n_particles, seed=settings.seed
+            )
+    return bounds

@@ -1,0 +1,96 @@
+"""The card that says how far to trust a report."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sparseshift.honesty import honesty_card
+from sparseshift.scoring import METRIC_COLUMNS
+from sparseshift.scoring.ceilings import COLUMNS
+
+SPLIT: dict[str, Any] = {"support": ["a"], "query": ["b"], "control_a": ["c"], "control_b": ["d"]}
+NOTHING = pd.DataFrame(columns=["split", *COLUMNS])
+
+
+def metrics_of(*rows: tuple[Any, ...]) -> pd.DataFrame:
+    """From model, seed, metric, subset, value, lower, upper."""
+    full = [
+        ("here", m, "s", seed, metric, subset, *values)
+        for m, seed, metric, subset, *values in rows
+    ]
+    return pd.DataFrame(full, columns=METRIC_COLUMNS).astype({"seed": "Int64"})
+
+
+def nulls_of(*edges: float, implanted: float = 1.0) -> list[tuple[Any, ...]]:
+    nan = np.nan
+    rows: list[tuple[Any, ...]] = [("svae", 0, "true_edges", "all labels", 9.0, nan, nan)]
+    for i, n in enumerate(edges):
+        rows.append(("svae", 0, "null_edges", f"permutation {i}", n, nan, nan))
+        rows.append(("svae", 0, "implanted_edges", f"permutation {i}", implanted, nan, nan))
+    return [*rows, ("svae", 0, "null_edges_p", "n", 1 / (1 + len(edges)), nan, nan)]
+
+
+def difference(value: float, lower: float, upper: float) -> pd.DataFrame:
+    where = "held_out_query, support_mean"
+    return metrics_of(
+        ("svae", 0, "ate_pearson_r", "held_out_query", 0.5, 0.4, 0.6),
+        ("support_mean", None, "ate_pearson_r", "held_out_query", 0.4, 0.3, 0.5),
+        ("svae", None, "ate_pearson_r_minus_best_baseline", where, value, lower, upper),
+        ("svae", None, "inll_minus_vae_k100", "held_out_query, vae", -value, -upper, -lower),
+    )
+
+
+def test_one_sentence_says_whether_it_beats_the_mean() -> None:
+    for values, verdict in (
+        ((0.1, 0.05, 0.2), "better, beyond noise"),
+        ((0.1, -0.05, 0.2), "not distinguishable from it"),
+        ((-0.1, -0.2, -0.05), "worse, beyond noise"),
+        ((0.1, np.nan, np.nan), "too few perturbations to say"),
+    ):
+        card = honesty_card("svae", difference(*values), NOTHING, {"s": SPLIT}, [])
+        text = card["does it beat the mean?"]
+        assert "with r = 0.50, those of the best simple predictor, support_mean, with 0.40" in text
+        assert verdict in text
+        # below 0 is better for a likelihood
+        assert verdict in card["likelihood"]
+
+
+def test_an_empty_null_graph_alone_does_not_pass() -> None:
+    found = honesty_card("svae", metrics_of(*nulls_of(0, 1)), NOTHING, {}, [])["permuted labels"]
+    assert "9 edges, and 0, 1 where labels are permuted" in found
+    assert "p = 0.33 of 2 permutations. An effect implanted there was found in 2 of 2." in found
+    empty = honesty_card("svae", metrics_of(*nulls_of(0, implanted=0.0)), NOTHING, {}, [])
+    assert "an empty graph says nothing here" in empty["permuted labels"]
+    none = honesty_card("svae", metrics_of(), NOTHING, {}, [])
+    assert none["permuted labels"].startswith("Not asked")
+    assert none["control guides"].startswith("No power")
+    assert none["does it beat the mean?"].startswith("Not asked")
+
+
+def test_what_cannot_be_seen_is_said() -> None:
+    rows = [
+        ("s", "ate_pearson_r", "svae", 0.6, 0.2, 0.4, 0.1, 5, True, 0.5, 0.75, 0.6, 0.9),
+        ("s", "ate_rmse", "svae", 0.6, 0.6, 0.0, 0.1, 5, False, 0.5, np.nan, np.nan, np.nan),
+    ]
+    card = honesty_card(
+        "svae", metrics_of(), pd.DataFrame(rows, columns=["split", *COLUMNS]), {}, []
+    )
+    text = card["what could be seen at all"]
+    assert "ate_pearson_r 0.75 (0.60 to 0.90)" in text
+    assert "Not resolvable with these cells: ate_rmse." in text
+
+
+def test_cells_used_twice_and_few_seeds_are_named() -> None:
+    twice = {**SPLIT, "query": ["a"], "control_b": ["c"]}
+    card = honesty_card("svae", metrics_of(*nulls_of(0)), NOTHING, {"s": twice}, ["batch!"])
+    assert "s: 1 cells adapted to and scored, 1 in both control halves" in card["leakage"]
+    assert "1 seed a fit (exploratory" in card["seeds"]
+    assert card["batches"] == "batch!"
+    fine = honesty_card("svae", metrics_of(), NOTHING, {"s": SPLIT}, [])
+    assert fine["leakage"].startswith("No cell is adapted to and scored")
+    assert fine["batches"].startswith("No sign")
+    seeds = [("svae", i, "n_edges", "trained", 1.0, np.nan, np.nan) for i in range(5)]
+    assert (
+        "enough for a claim" in honesty_card("svae", metrics_of(*seeds), NOTHING, {}, [])["seeds"]
+    )
