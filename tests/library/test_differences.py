@@ -41,7 +41,7 @@ def test_likelihoods_are_compared_cell_by_cell() -> None:
     worse = scores(-3.0, 4).rename(columns={"iwelbo": "log_likelihood"})
     table = likelihood_differences(fits, {"good": simple, "bad": worse}, SETTINGS)
     rows = table.set_index(["model", "metric"])
-    found = rows.loc[("svae", "inll_minus_vae_k4")]
+    found = rows.loc[[("svae", "inll_minus_vae_k4")]].to_dict("records")[0]
     assert found["value"] == pytest.approx(-1.2, abs=0.1)
     # the noise of single cells is ten times this interval, and cancels
     assert found["upper"] - found["lower"] < 0.2
@@ -80,7 +80,7 @@ def test_effects_are_compared_with_the_best_baseline() -> None:
         predictions(svae=0.6, vae=0.1, low=0.2, high=0.5), ["low", "high"], key("x"), SETTINGS
     ).set_index(["model", "metric"])
     for metric, sign in (("ate_pearson_r", 1), ("ate_rmse", -1)):
-        row = table.loc[("svae", f"{metric}_minus_best_baseline")]
+        row = table.loc[[("svae", f"{metric}_minus_best_baseline")]].to_dict("records")[0]
         assert row["subset"] == "held_out_query, high"
         assert sign * row["value"] == pytest.approx(0.1, abs=0.02)
         assert sign * row["lower"] > 0 or sign * row["upper"] > 0

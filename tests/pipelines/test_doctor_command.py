@@ -95,6 +95,7 @@ def examined(
         "norman": ["doctor", "--env", "norman"],
         "test": ["doctor", "--env", "test"],
         "base": ["doctor"],
+        "nope": ["doctor", "--env", "nope"],
         "both": ["doctor", "--env", "test", "--file", str(file)],
         "write env": ["doctor", "--env", "test", "--write"],
         "no file": ["doctor", "--file", str(folder / "nowhere.h5ad")],
@@ -157,6 +158,12 @@ def test_environments_are_examined(examined: Any) -> None:
     assert done["base"].code == 0
     assert "== papalexi ==" in done["base"].text
     assert "== norman ==" in done["base"].text
+
+
+def test_an_environment_that_is_not_there_is_named(examined: Any) -> None:
+    _, done = examined
+    assert done["nope"].code == 1
+    assert "There is no environment conf/nope. There are: away, base, " in done["nope"].text
 
 
 def test_options_that_do_not_go_together(examined: Any) -> None:

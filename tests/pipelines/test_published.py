@@ -119,3 +119,44 @@ def test_a_missing_file_of_ones_own_is_named(
     assert done.code == 1
     assert "SPARSESHIFT_NORMAN_FILE" in done.text
     assert "nowhere.h5ad" in done.text
+
+
+def test_folds_are_scored_together(tmp_path: Path, make_project: Any, run_kedro: Any) -> None:
+    """Every perturbation is held out in one of the folds; refits and files for cell-eval come with it."""
+    project = make_project(tmp_path / "project")
+    (project / "data/01_raw").unlink()
+    (project / "data/01_raw").mkdir()
+    (project / "conf/folds").mkdir()
+    folds = "\n".join(f"      fold_{i}: {{held_out: {{fold: {i}, n_folds: 2}}}}" for i in range(2))
+    parameters = (project / "conf/test/parameters.yml").read_text()
+    parameters = parameters.replace("      held_out: {held_out: 2, seed: 0}", folds).replace(
+        "    held_out: [pca, vae, ivae, rotated_vae, svae_plus]",
+        "    held_out: []\n    fold_0: [vae, svae_plus]\n    fold_1: [vae, svae_plus]",
+    )
+    parameters += "refits: {half_samples: 1}\n"
+    parameters = parameters.replace("n_particles: 20,", "n_particles: 20, cell_eval: true,")
+    (project / "conf/folds/parameters.yml").write_text(parameters)
+    done = run_kedro(project, "run", "--env", "folds")
+    assert done.code == 0, done.text
+    reporting = project / "data/08_reporting/simulated"
+    ceilings = pd.read_csv(reporting / "cross_fit/ceilings.csv")
+    assert set(ceilings["perturbations"]) == {8}
+    metrics = pd.read_csv(project / "data/08_reporting/metrics.csv")
+    whole = metrics[metrics["split"] == "cross_fit"]
+    assert {
+        "inll_macro_k20",
+        "ate_pearson_r",
+        "inll_minus_vae_k20",
+        "ate_pearson_r_minus_best_baseline",
+    } <= set(whole["metric"])
+    assert set(whole["model"]) >= {"vae", "svae_plus", "support_mean"}
+    edges = pd.read_csv(reporting / "edges.csv")
+    assert set(edges["n_refits"]) == {2}
+    assert "<graphml" in (reporting / "graph.graphml").read_text()
+    honesty = json.loads((reporting / "honesty.json").read_text())
+    assert "Split 'cross_fit'" in honesty["does it beat the mean?"]
+    assert "permutation" in honesty["permuted labels"]
+    predicted = ad.read_h5ad(
+        project / "data/07_model_output/simulated/fold_0/vae/seed_0/cell_eval_predicted.h5ad"
+    )
+    assert "non-targeting" in set(predicted.obs["target_gene"])

@@ -33,10 +33,10 @@ def study(
     tmp_path_factory: pytest.TempPathFactory, make_project: Any, run_kedro: Callable[..., Any]
 ) -> Path:
     project: Path = make_project(tmp_path_factory.mktemp("study") / "project")
-    environment = project / "conf" / "study"
+    environment = project / "conf" / "small"
     environment.mkdir()
     (environment / "parameters.yml").write_text(STUDY)
-    done = run_kedro(project, "run", "--env", "study")
+    done = run_kedro(project, "run", "--env", "small")
     assert done.code == 0, done.text
     return project
 
@@ -110,7 +110,7 @@ def test_each_fit_is_a_run_that_can_be_compared(study: Path) -> None:
 
 def test_a_finished_study_is_not_fitted_again(study: Path, run_kedro: Callable[..., Any]) -> None:
     before = _read(study, "metrics.csv")
-    done = run_kedro(study, "run", "--env", "study")
+    done = run_kedro(study, "run", "--env", "small")
     assert done.code == 0
     assert done.text.count("Finished before, not") == 12  # not the four linear ones
     pd.testing.assert_frame_equal(before, _read(study, "metrics.csv"))

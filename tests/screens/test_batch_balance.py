@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from sparseshift.errors import ScreenError
-from sparseshift.screens.batch_balance import batch_balance, batch_confounding
-from sparseshift.screens.batch_warnings import batch_warnings
 from sparseshift.screens.columns import Columns
+from sparseshift.screens.quality.batch_balance import batch_balance, batch_confounding
+from sparseshift.screens.quality.batch_warnings import batch_warnings
 
 GENE = Columns("gene", control="control", batch="batch")
 RAW = Path(__file__).parents[2] / "data" / "01_raw"

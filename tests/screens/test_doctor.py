@@ -12,17 +12,17 @@ import yaml
 from scipy import sparse
 
 from sparseshift.errors import ScreenError
-from sparseshift.screens import counts_sample, estimates
 from sparseshift.screens.check import find_faults
 from sparseshift.screens.columns import Columns
-from sparseshift.screens.contents import look
-from sparseshift.screens.conventions import recognise
+from sparseshift.screens.conventions.recognise import recognise
 from sparseshift.screens.cut import Cut, cut_screen
-from sparseshift.screens.doctor import Diagnosis, examine
-from sparseshift.screens.doctor_text import diagnosis_text
+from sparseshift.screens.doctor import counts_sample, estimates
+from sparseshift.screens.doctor.contents import look
+from sparseshift.screens.doctor.examine import Diagnosis, examine
+from sparseshift.screens.doctor.settings import Settings, annotation, propose
+from sparseshift.screens.doctor.text import diagnosis_text
 from sparseshift.screens.filters import Filters, filter_screen
 from sparseshift.screens.new_screen import configuration
-from sparseshift.screens.settings import Settings, annotation, propose
 
 RAW = Path(__file__).parents[2] / "data" / "01_raw"
 BUNDLED = [
@@ -134,13 +134,67 @@ def test_labels_that_need_translating_get_a_cut(screen: ad.AnnData, tmp_path: Pa
     assert "2 names of it become 'control'" in text_of(found)
 
 
-def test_what_the_doctor_accepts_the_check_accepts(screen: ad.AnnData, tmp_path: Path) -> None:
+ODD_LABELS = [
+    "control", "NT", "NT_1", "JAK2", "JAK2_1", "STAT1", "JAK2+STAT1", "JAK2_STAT1", "JAK2,STAT1", "HLA-A", "sgJAK2",
+    "nan", "", "+", "_", "*", "[x", "?", "1", "2.5", "a b", "x|y", "||", "ctrl+ctrl", "(+)-JQ1", "(", "\\", "$",
+    "NegCtrl0_NegCtrl0__NegCtrl0_NegCtrl0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_is_in_a_file_the_doctor_answers(seed: int, tmp_path: Path) -> None:
+    """And what it finds sound, cut, check and filters take, and leave as much of as it said."""
+    rng = np.random.default_rng(seed)
+    n_cells, n_genes = int(rng.integers(0, 300)), int(rng.integers(1, 8))
+    obs = pd.DataFrame(index=[f"cell{i}" for i in range(n_cells)])
+    for column in rng.choice(["gene", "condition", "guide_id", "batch", "control", "dose_val"], 4):
+        labels = pd.Series(rng.choice(rng.choice(ODD_LABELS, 6), n_cells), index=obs.index)
+        numbers = pd.Series(rng.integers(0, 3, n_cells), index=obs.index)
+        kinds = [
+            labels,
+            labels.astype("category"),
+            numbers,
+            labels.mask(numbers == 0),
+            numbers > 1,
+        ]
+        obs[column] = kinds[rng.integers(5)]
+    counts = rng.poisson(0.7, (n_cells, n_genes)).astype(np.float32)
+    matrices: list[Any] = [
+        counts,
+        sparse.csr_matrix(counts),
+        sparse.csc_matrix(counts),
+        np.log1p(counts),
+    ]
+    var = pd.DataFrame(index=["JAK2", "STAT1", "G1", "G2", "G3", "G4", "G5"][:n_genes])
+    path = write(ad.AnnData(matrices[rng.integers(4)], obs=obs, var=var), tmp_path)
+    found = examine(path)
+    assert text_of(found)
+    assert text_of(examine(path, Settings(Columns("gene", "control", "batch"))))
+    if not found.faults:
+        assert found.settings is not None
+        assert found.steps is not None
+        columns, cut = found.settings.columns, found.settings.cut
+        raw = ad.read_h5ad(path)
+        if cut is not None:
+            raw, _ = cut_screen(path, cut, perturbation=columns.perturbation)
+        assert find_faults(raw, columns, empty_cells_allowed=True) == []
+        _, steps = filter_screen(raw, columns, found.settings.filters)
+        assert found.steps["cells"].tolist()[-len(steps) :] == steps["cells"].tolist()
+
+
+@pytest.mark.parametrize("layer", [None, "counts"])
+def test_what_the_doctor_accepts_the_check_accepts(
+    screen: ad.AnnData, tmp_path: Path, layer: str | None
+) -> None:
     """The cut by its settings is a screen without faults, with the labels that it showed."""
     del screen.obs["target_gene"]
+    if layer is not None:
+        screen.layers[layer], screen.X = screen.X, screen.X.log1p()
     path = write(screen, tmp_path)
     settings = examine(path).settings
     assert settings is not None
     assert settings.cut is not None
+    assert settings.columns.layer == layer
     raw, _ = cut_screen(path, settings.cut, perturbation=settings.columns.perturbation)
     assert find_faults(raw, settings.columns) == []
     assert set(raw.obs["perturbation"]) == {"control", "STAT1", "JAK2", "KLF1"}

@@ -15,7 +15,7 @@ from h5py import h5d, h5p, h5r, h5s, h5t
 from scipy import sparse
 
 from sparseshift.errors import ScreenError
-from sparseshift.screens.contents import look
+from sparseshift.screens.doctor.contents import look
 from sparseshift.screens.file_guard import refuse_hostile, refuse_hostile_h5ad
 from sparseshift.screens.hostile import h5ad as rules
 

@@ -14,7 +14,7 @@ import zarr
 from scipy import sparse
 
 from sparseshift.errors import ScreenError
-from sparseshift.screens.contents import look
+from sparseshift.screens.doctor.contents import look
 from sparseshift.screens.file_guard import open_zarr, refuse_hostile, refuse_hostile_zarr
 from sparseshift.screens.hostile import zarr as rules
 from sparseshift.screens.hostile import zarr_documents

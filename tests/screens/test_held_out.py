@@ -47,7 +47,7 @@ def test_so_many_singles_of_a_double_are_seen(seen: int, seed: int) -> None:
 @pytest.mark.parametrize("n_folds", [2, 5, 15])
 def test_folds_hold_out_each_perturbation_once(n_folds: int) -> None:
     folds = [choose(3, fold=i, n_folds=n_folds) for i in range(n_folds)]
-    assert sorted(sum(folds, [])) == sorted([*GENES, *DOUBLES])
+    assert sorted(label for fold in folds for label in fold) == sorted([*GENES, *DOUBLES])
     assert max(map(len, folds)) - min(map(len, folds)) <= 1
     assert folds != [choose(4, fold=i, n_folds=n_folds) for i in range(n_folds)]
 

@@ -11,7 +11,7 @@ from scipy import sparse
 from sparseshift.errors import ScreenError
 from sparseshift.screens import counts as module
 from sparseshift.screens.columns import Columns
-from sparseshift.screens.quality import cell_totals, perturbation_quality
+from sparseshift.screens.quality.perturbation_quality import cell_totals, perturbation_quality
 
 GENE = Columns("gene", control="non-targeting", batch="batch")
 FORMATS: dict[str, Callable[[Any], Any]] = {

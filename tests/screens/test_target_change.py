@@ -9,9 +9,9 @@ import pytest
 from scipy import sparse
 
 from sparseshift.errors import ScreenError
-from sparseshift.screens import target_change as module
 from sparseshift.screens.columns import Columns
-from sparseshift.screens.target_change import target_change
+from sparseshift.screens.quality import target_change as module
+from sparseshift.screens.quality.target_change import target_change
 
 GENE = Columns("gene", control="non-targeting")
 RAW = Path(__file__).parents[2] / "data" / "01_raw"
@@ -98,7 +98,7 @@ def test_targets_of_the_bundled_screens() -> None:
     assert raw["non-targeting"] == pytest.approx(2.86, abs=0.005)
     # totals differ little between the two, so that the ratio is that of the raw counts
     change = np.log2(raw["JAK2"] / raw["non-targeting"])
-    lower, upper = table.loc["JAK2", ["lower", "upper"]].astype(float)
+    lower, upper = (float(table[side].loc["JAK2"]) for side in ("lower", "upper"))
     assert lower < change < upper < -1.5
     assert len(table) == 9
     assert (table["upper"] < 0).all()

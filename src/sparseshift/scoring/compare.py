@@ -33,10 +33,11 @@ def compare_fits(
     named = [table.assign(model=key.model) for key, _, table in fits if len(table)]
     scores = pd.concat([*named, baseline_predictions], ignore_index=True)
     key = fits[0][0]
+    simple = {str(model): own for model, own in nb_scores.groupby("model")}
     differences = [
         likelihood_differences(
             [(run, cells) for run, cells, _ in fits],
-            dict(list(nb_scores.groupby("model"))),
+            simple,
             settings,
         ),
         effect_differences(scores, BASELINES, key, settings),

@@ -31,6 +31,8 @@ GUIDES = LabelRule(("NT*", "non-targeting*"), "NT", separator=None, part="^(.+)_
         (GUIDES, "H4C3_1", "H4C3"),
         (GUIDES, "STAT1", "STAT1"),
         (GUIDES, "NT_4", "NT"),
+        (LabelRule(("NT",), "NT", part="^(.+)g[0-9]+$"), "NTg1", "NT"),
+        (LabelRule(("NT",), "NT", separator=None, part="^(.+)g[0-9]+$"), "NTg1", "NT"),
         (LabelRule(separator=None), "AAAS_+_5.23|AAAS_-_6.2", "AAAS_plus_5.23|AAAS_-_6.2"),
         (LabelRule(), "A+A", "A"),
     ],

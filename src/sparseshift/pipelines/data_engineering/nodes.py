@@ -40,15 +40,16 @@ def cut_source(
 
     return cut_screen(
         source,
-        _cut(parameters, perturbations, genes),
+        cut_of(parameters, perturbations, genes),
         perturbation=parameters.columns.perturbation,
         folder=state_folder(checkpoints),
     )
 
 
-def _cut(
+def cut_of(
     parameters: ScreenParameters, perturbations: pd.DataFrame | None, genes: pd.DataFrame | None
 ) -> Any:
+    """The `screens.cut.Cut` that the parameters and tables say; the screen must have a cut."""
     from sparseshift.screens.cut import Cut, LabelRule
 
     columns, cut = parameters.columns, parameters.cut
@@ -122,11 +123,11 @@ def assess_quality(
     screen: Any, parameters: ScreenParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Cells and counts of each label, what became of its target, its cells in each batch."""
-    from sparseshift.screens.batch_balance import batch_balance
-    from sparseshift.screens.batch_warnings import batch_warnings
     from sparseshift.screens.columns import Columns
-    from sparseshift.screens.quality import perturbation_quality
-    from sparseshift.screens.target_change import target_change
+    from sparseshift.screens.quality.batch_balance import batch_balance
+    from sparseshift.screens.quality.batch_warnings import batch_warnings
+    from sparseshift.screens.quality.perturbation_quality import perturbation_quality
+    from sparseshift.screens.quality.target_change import target_change
 
     columns = Columns(**parameters.columns.model_dump())
     balance = batch_balance(screen, columns)

@@ -117,7 +117,7 @@ def write_honesty_card(
     `tables` are the ceilings of each split, then the content of each split file.
     """
     from sparseshift.honesty import honesty_card
-    from sparseshift.screens.batch_warnings import batch_warnings
+    from sparseshift.screens.quality.batch_warnings import batch_warnings
 
     filled = [table for table in tables[:n_ceilings] if len(table)]
     ceilings = pd.concat(filled, ignore_index=True) if filled else tables[0]

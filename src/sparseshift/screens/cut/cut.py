@@ -41,17 +41,18 @@ def cut_screen(
         files = read_pieces(reader, (folder or Path(temporary)) / key, path.name)
         width = len(choice.cells if reader.by_gene else choice.genes)
         counts = assemble(files, width)
-        return _screen(
-            source, choice, counts.T.tocsr() if reader.by_gene else counts, perturbation
-        ), choice.steps
+        screen = _screen(source, choice, counts.T.tocsr() if reader.by_gene else counts)
+    screen.obs[perturbation] = pd.Categorical(choice.labels)
+    if cut.layer is not None:  # what names the layer finds it here too
+        screen.layers[cut.layer] = screen.X
+    return screen, choice.steps
 
 
-def _screen(source: Source, choice: Choice, counts: object, perturbation: str) -> AnnData:
+def _screen(source: Source, choice: Choice, counts: object) -> AnnData:
     obs, var = source.obs.iloc[choice.cells].copy(), source.var.iloc[choice.genes].copy()
     for frame in (obs, var):
         for name in frame.select_dtypes("category"):
             frame[name] = frame[name].cat.remove_unused_categories()
-    obs[perturbation] = pd.Categorical(choice.labels)
     return AnnData(
         X=counts,
         obs=obs,

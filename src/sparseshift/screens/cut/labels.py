@@ -55,16 +55,15 @@ class LabelRule:
         """
         text = _first_group(self.pattern, label.strip())
         if self.separator is None:
-            if self._is_control(text):
-                return str(self.control)
-            return _first_group(self.part, text).replace(SEPARATOR, "plus")
+            short = _first_group(self.part, text)
+            is_control = self._is_control(text) or self._is_control(short)
+            return str(self.control) if is_control else short.replace(SEPARATOR, "plus")
         if text in self.controls:  # whole and to the letter: `NegCtrl*` is not NegCtrl0_CBL
             return str(self.control)
         parts = [part.strip() for part in text.split(self.separator)]
         genes = [_first_group(self.part, part) for part in parts if not self._is_control(part)]
-        if parts and not genes:
-            return str(self.control)
-        return combine(gene for gene in genes if not self._is_control(gene))
+        kept = [gene for gene in genes if not self._is_control(gene)]
+        return combine(kept) if kept else str(self.control)
 
     def apply(self, values: pd.Series) -> pd.Series:
         """Every cell's canonical label; a missing value becomes the empty string."""

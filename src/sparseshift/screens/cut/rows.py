@@ -166,6 +166,8 @@ class SparseReader(Reader):
     def _cut(self, whole: Piece, nbytes: int) -> list[Piece]:
         """Stretches with at most so many bytes each, but at least one row."""
         begin, end = self._start[whole.start], self._start[whole.stop]
+        if begin == end:  # rows without a value
+            return [whole]
         marks = np.arange(begin, end, max(1, nbytes // STORED_BYTES))
         edges = np.unique(
             np.searchsorted(self._start, marks, side="left").clip(whole.start, whole.stop)

@@ -14,7 +14,7 @@ from sparseshift.screens.check_labels import find_label_faults
 from sparseshift.screens.columns import Columns, canonical, gene_symbols, targets
 from sparseshift.screens.counts import MAX_ELEMENTS, count_parts
 from sparseshift.screens.faults import raise_faults
-from sparseshift.screens.quality import cell_totals
+from sparseshift.screens.quality.perturbation_quality import cell_totals
 
 SCALE = 10_000.0  # counts that every cell is scaled to
 _HALF_WIDTH = 1.96  # of a 95 % interval, in standard errors

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from sparseshift.screens.batch_balance import batch_confounding, cells_by_batch
 from sparseshift.screens.faults import some
+from sparseshift.screens.quality.batch_balance import batch_confounding, cells_by_batch
 
 _NAMED = 3  # perturbations of a warning
 
