@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sparseshift.scoring.differences import BEST_BASELINE, VAE
+from sparseshift.scoring.tidy import QUERY
 
 _BETTER = "ate_pearson_r"
 CLAIM = 5  # seeds
@@ -52,7 +53,8 @@ def _beats(model: str, own: pd.DataFrame, metrics: pd.DataFrame) -> str:
 
 def _beats_on(model: str, row: Mapping[Any, Any], metrics: pd.DataFrame) -> str:
     split, baseline = row["split"], str(row["subset"]).rpartition(", ")[2]
-    of_split = metrics[(metrics["split"] == split) & (metrics["metric"] == _BETTER)]
+    whole = metrics[(metrics["metric"] == _BETTER) & (metrics["subset"] == QUERY)]
+    of_split = whole[whole["split"] == split]
     r = of_split.groupby("model")["value"].mean()
     verdict = _verdict(row["value"], row["lower"], row["upper"], higher=True)
     return (

@@ -9,7 +9,7 @@ import pandas as pd
 from sparseshift._version import __version__
 from sparseshift.plots.page import FigureBlock, ScreenSection, TableBlock, render_page
 from sparseshift.plots.summary import comparison_table
-from sparseshift.scoring import METRICS, is_headline
+from sparseshift.scoring import METRICS, QUERY, is_by_kind, is_headline
 from sparseshift.scoring.differences import BEST_BASELINE
 
 # these have sentences, figures or tables of their own
@@ -106,13 +106,16 @@ def write_section(
 def _of_fits(metrics: pd.DataFrame) -> pd.DataFrame:
     name = metrics["metric"]
     elsewhere = name.str.startswith(_ELSEWHERE) | name.str.contains("_minus_", regex=False)
-    return metrics[is_headline(name) | ~(elsewhere | name.isin(METRICS))]
+    return metrics[~is_by_kind(metrics) & (is_headline(name) | ~(elsewhere | name.isin(METRICS)))]
 
 
 def _more_metrics(metrics: pd.DataFrame) -> list[TableBlock]:
     """Tables of what is not a headline: other scores of predictions, and paired differences."""
     name = metrics["metric"]
+    by_kind = is_by_kind(metrics)
     blocks = {
+        "Predicted effects by kind of perturbation: what can be predicted of a combination depends on how many of its "
+        "singles were trained.": by_kind,
         "Predicted effects scored in other ways: the mean over seeds and perturbations.": name.isin(
             METRICS
         )
@@ -177,7 +180,7 @@ def _answers(metrics: pd.DataFrame, screen: str) -> list[str]:
 
 
 def _beats_the_mean(metrics: pd.DataFrame, screen: str) -> str | None:
-    rows = metrics[metrics["metric"] == "ate_pearson_r"]
+    rows = metrics[(metrics["metric"] == "ate_pearson_r") & (metrics["subset"] == QUERY)]
     r = rows.groupby("model")["value"].mean()
     models = r[r.index.isin(rows.loc[rows["seed"].notna(), "model"])].dropna()
     baselines = r[~r.index.isin(models.index)].dropna()

@@ -10,6 +10,7 @@ from sparseshift.data.splits import make_split
 from sparseshift.fitted_model import FittedModel
 from sparseshift.scoring import (
     METRICS,
+    QUERY,
     ObservedEffects,
     PredictionTask,
     ScoreSettings,
@@ -104,13 +105,19 @@ def test_a_prediction_that_is_the_same_for_all_tells_nothing_apart(task: Predict
 def test_a_summary_is_the_mean_over_perturbations(task: PredictionTask) -> None:
     seen = [support_effects(half) for half in task.halves]
     table = task.score(seen, seen)
-    found = dict(summarise_scores(table, ScoreSettings(n_resamples=50)))
-    assert list(found) == [metric for metric in METRICS if metric in set(table["metric"])]
-    for metric, interval in found.items():
-        values = table.loc[table["metric"] == metric, "value"]
+    rows = summarise_scores(table, ScoreSettings(n_resamples=50))
+    whole = [metric for metric, subset, _ in rows if subset == QUERY]
+    assert whole == [metric for metric in METRICS if metric in set(table["metric"])]
+    # A was trained, C and D were not
+    assert {subset for _, subset, _ in rows} == {
+        QUERY, "single", "combination, 0 of 2 singles seen", "combination, 1 of 2 singles seen",
+    }  # fmt: skip
+    for metric, subset, interval in rows:
+        own = table["metric"] == metric
+        values = table.loc[own & ((table["kind"] == subset) | (subset == QUERY)), "value"]
         assert interval.value == pytest.approx(values.mean())
         assert interval.lower <= interval.value <= interval.upper
-    nothing = pd.DataFrame({"perturbation": [], "metric": [], "value": []})
+    nothing = pd.DataFrame({"perturbation": [], "kind": [], "metric": [], "value": []})
     assert summarise_scores(nothing, ScoreSettings()) == []
 
 

@@ -23,6 +23,7 @@ from sparseshift.scoring import (
     headline,
     predict_profiles,
     raw_effects,
+    score_as_paper,
     score_baseline_predictions,
     score_baselines,
     score_cells,
@@ -38,6 +39,7 @@ COLUMNS = Columns("gene", "ctrl")
 HELD_OUT = ["C", "D", "C+D", "A+C"]
 SETTINGS = ScoreSettings(n_particles=4, n_draws=2, n_resamples=50, seed=0)
 KEY = RunKey("small", "svae_plus", "split", 0)
+KINDS = ["single", "combination, 0 of 2 singles seen", "combination, 1 of 2 singles seen"]
 BASELINES = [
     "no_change",
     "mean_effect",
@@ -250,7 +252,8 @@ def test_a_strong_effect_is_found_by_its_support_cells(
 def test_tidy_baselines(small_screen: AnnData, split: Split) -> None:
     table = baseline_table(small_screen, split)
     assert list(table.columns) == METRIC_COLUMNS
-    by_metric = table.groupby("metric")["model"].apply(list)
+    assert set(table["subset"]) == {QUERY, *KINDS}
+    by_metric = table[table["subset"] == QUERY].groupby("metric")["model"].apply(list)
     assert by_metric["ate_rmse"] == BASELINES
     assert by_metric["ate_pearson_r"] == BASELINES[1:]
     assert by_metric["energy_distance"] == ["mean_effect", "support_mean"]
@@ -258,7 +261,6 @@ def test_tidy_baselines(small_screen: AnnData, split: Split) -> None:
     assert set(table["screen"]) == {"small"}
     assert set(table["split"]) == {"split"}
     assert table["value"].notna().all()
-    assert set(table["subset"]) == {QUERY}
     assert table["seed"].isna().all()
     assert str(table["seed"].dtype) == "Int64"
     assert ((table["lower"] <= table["value"]) & (table["value"] <= table["upper"])).all()
@@ -304,11 +306,12 @@ def test_tidy_query_scores(
     table = query_table(model, cells, small_screen, split)
     assert list(table.columns) == METRIC_COLUMNS
     # the genes of this screen are too few to name a target, so that all are not targets
-    assert table["metric"].tolist() == ["inll_macro_k4", "inll_micro_k4", *METRICS]
-    assert set(table["subset"]) == {QUERY}
+    whole = table[table["subset"] == QUERY]
+    assert whole["metric"].tolist() == ["inll_macro_k4", "inll_micro_k4", *METRICS]
+    assert set(table["subset"]) == {QUERY, *KINDS}
     assert set(table["seed"]) == {0}
     assert ((table["lower"] <= table["value"]) & (table["value"] <= table["upper"])).all()
-    value = table.set_index("metric")["value"]
+    value = whole.set_index("metric")["value"]
     query = small_screen[list(split.query)]
     bound = model.iwelbo(query, 4, seed=0)
     assert value["inll_macro_k4"] == pytest.approx(-bound.mean(), rel=1e-5)
@@ -428,8 +431,10 @@ def test_headline_keeps_what_compares_models() -> None:
         ("vae", "validation_negative_elbo_macro", "t"),
         ("svae_plus", "validation_negative_elbo_macro", "t"),
     ]
-    metrics = pd.DataFrame(rows, columns=["model", "metric", "split"])
+    metrics = pd.DataFrame(rows, columns=["model", "metric", "split"]).assign(subset=QUERY)
     assert headline(metrics).index.tolist() == [0, 1, 5, 6]
+    of_singles = metrics.assign(subset="single")
+    assert headline(of_singles).empty
 
 
 def test_latents_are_put_beside_the_screen_by_name(small_screen: AnnData) -> None:
@@ -492,3 +497,21 @@ def test_compare_mechanism() -> None:
     assert content["models"]["svae_plus (seed 3)"]["histogram"]["counts"][-1] >= 1
     with pytest.raises(ScreenError, match=r"svae_plus has no row for g9, x\. It has g0, g1"):
         compare_mechanism(fits, ["g1", "x", "g9"])
+
+
+def test_the_papers_protocol_scores_the_cells_it_adapts_to(
+    fitted: dict[str, FittedModel], small_screen: AnnData, split: Split
+) -> None:
+    model = fitted["ivae"]
+    table = score_as_paper(model, small_screen, split, KEY, SETTINGS)
+    assert table["metric"].tolist() == ["paper_inll_macro_k4"]
+    assert table["subset"].tolist() == ["held_out_cells"]
+    labels = read_perturbations(small_screen, COLUMNS)
+    cells = small_screen[np.isin(labels, HELD_OUT)]
+    bound = model.adapt(cells).iwelbo(cells, 4, seed=0)
+    assert table["value"].item() == pytest.approx(-bound.mean(), rel=1e-5)
+    few = small_screen[~np.isin(labels, HELD_OUT) | (np.arange(len(labels)) % 5 == 0)]
+    # 8, 6, 3 and 3 cells are left of them: too few
+    assert score_as_paper(model, few, split, KEY, SETTINGS).empty
+    nothing = split_of(small_screen, [])
+    assert score_as_paper(model, small_screen, nothing, KEY, SETTINGS).empty

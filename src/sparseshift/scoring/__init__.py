@@ -17,6 +17,7 @@ from sparseshift.scoring.fits import score_model_predictions, score_query, score
 from sparseshift.scoring.mechanism import RAW_EFFECTS, compare_mechanism
 from sparseshift.scoring.n_shot import NShotSettings, nested_supports, score_n_shot, why_no_curve
 from sparseshift.scoring.nb_scores import fit_nb, score_nb_cells, score_nb_n_shot, score_nb_query
+from sparseshift.scoring.paper_protocol import score_as_paper
 from sparseshift.scoring.particle_convergence import particle_convergence
 from sparseshift.scoring.prediction_scores import METRICS, PredictionTask, summarise_scores
 from sparseshift.scoring.predictions import predict_profiles
@@ -30,7 +31,15 @@ from sparseshift.scoring.study import (
     score_stability,
     summarise_study,
 )
-from sparseshift.scoring.tidy import HEADLINE, METRIC_COLUMNS, QUERY, RunKey, headline, is_headline
+from sparseshift.scoring.tidy import (
+    HEADLINE,
+    METRIC_COLUMNS,
+    QUERY,
+    RunKey,
+    headline,
+    is_by_kind,
+    is_headline,
+)
 
 __all__ = [
     "BASELINES",
@@ -55,6 +64,7 @@ __all__ = [
     "effect_differences",
     "fit_nb",
     "headline",
+    "is_by_kind",
     "is_headline",
     "join_folds",
     "likelihood_differences",
@@ -65,6 +75,7 @@ __all__ = [
     "raw_effects",
     "refit_of",
     "rescale_predictions",
+    "score_as_paper",
     "score_baseline_predictions",
     "score_baselines",
     "score_cells",

@@ -22,7 +22,7 @@ from sparseshift.models.ridge_effects import choose_penalty, ridge_effects
 from sparseshift.scoring.effects import ObservedEffects
 from sparseshift.scoring.prediction_scores import PredictionTask, summarise_scores
 from sparseshift.scoring.settings import ScoreSettings
-from sparseshift.scoring.tidy import QUERY, RunKey
+from sparseshift.scoring.tidy import RunKey
 from sparseshift.screens.columns import Columns
 
 BASELINES = (
@@ -44,7 +44,7 @@ def score_baseline_predictions(
     genes: tuple[str, ...],
     settings: ScoreSettings,
 ) -> pd.DataFrame:
-    """The predictors every model must beat, on the same query cells: model, perturbation, metric, value.
+    """The predictors every model must beat, on the same query cells: model, perturbation, kind, metric, value.
 
     no_change: the control mean; its correlation is not defined, so that it has no such row.
     mean_effect: control mean + mean effect of the training perturbations. additive: the sum of the
@@ -62,7 +62,9 @@ def score_baseline_predictions(
         settings: how to score.
     """
     if not split.query or not split.control_a:
-        return pd.DataFrame({"model": [], "perturbation": [], "metric": [], "value": []})
+        return pd.DataFrame(
+            {"model": [], "perturbation": [], "kind": [], "metric": [], "value": []}
+        )
     observed = ObservedEffects(screen, columns, split, genes)
     task = PredictionTask(observed, columns.control, settings.n_halves, settings.seed)
     effects = [baseline_effects(half, columns.control) for half in task.halves]
@@ -77,7 +79,9 @@ def score_baseline_predictions(
         task.score([half[name] for half in effects], seen, cells.get(name)).assign(model=name)
         for name in BASELINES
     ]
-    return pd.concat(frames, ignore_index=True)[["model", "perturbation", "metric", "value"]]
+    return pd.concat(frames, ignore_index=True)[
+        ["model", "perturbation", "kind", "metric", "value"]
+    ]
 
 
 def score_baselines(
@@ -92,9 +96,7 @@ def score_baselines(
         settings: how to score.
     """
     frames = [
-        RunKey(screen, str(model), split, None).rows(
-            [(m, QUERY, interval) for m, interval in summarise_scores(own, settings)]
-        )
+        RunKey(screen, str(model), split, None).rows(summarise_scores(own, settings))
         for model, own in predictions.groupby("model", sort=False)
     ]
     empty = RunKey(screen, "mean_effect", split, None).rows([])

@@ -65,14 +65,14 @@ def score_query(
         (f"inll_macro_k{k}", QUERY, hierarchical_bootstrap(groups, macro_mean, **resample)),
         (f"inll_micro_k{k}", QUERY, hierarchical_bootstrap(groups, micro_mean, **resample)),
     ]
-    values += [(m, QUERY, interval) for m, interval in summarise_scores(predictions, settings)]
+    values += summarise_scores(predictions, settings)
     return key.rows(values)
 
 
 def score_model_predictions(
     model: Model, cells: pd.DataFrame, screen: AnnData, split: Split, settings: ScoreSettings
 ) -> pd.DataFrame:
-    """How well an adapted model predicts effects: perturbation, metric, value.
+    """How well an adapted model predicts effects: perturbation, kind, metric, value.
 
     There are no rows where nothing is held out, without a control, nor for a model without a likelihood.
 
@@ -84,7 +84,7 @@ def score_model_predictions(
         settings: how to score.
     """
     if cells.empty or isinstance(model, FittedFactors) or not split.control_a:
-        return pd.DataFrame({"perturbation": [], "metric": [], "value": []})
+        return pd.DataFrame({"perturbation": [], "kind": [], "metric": [], "value": []})
     columns = model.spec.columns
     observed = ObservedEffects(screen, columns, split, model.spec.genes)
     profiles = predict_profiles(model, screen, split, observed.target_total, settings)

@@ -1,10 +1,11 @@
 """How well effects are predicted, perturbation by perturbation, in several ways."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from sparseshift.data.design import parts
 from sparseshift.evaluation.average_effects import pearson_r
 from sparseshift.evaluation.de_overlap import direction_agreement, overlap_at_k
 from sparseshift.evaluation.delta_against_mean import delta_against_mean
@@ -16,6 +17,7 @@ from sparseshift.evaluation.gene_sets import perturbed_genes, top_genes
 from sparseshift.evaluation.intervals import Interval, bootstrap_mean
 from sparseshift.scoring.effects import ObservedEffects
 from sparseshift.scoring.settings import ScoreSettings
+from sparseshift.scoring.tidy import QUERY
 
 # metric: whether higher is better
 METRICS = {
@@ -33,6 +35,7 @@ METRICS = {
     "energy_distance": False,
 }
 SIGNIFICANT = 0.05  # false discovery rate
+BY_KIND = ("ate_pearson_r", "ate_delta_r")
 _MOST_CELLS = 500  # of an energy distance, which takes all pairs
 
 Effects = Mapping[str, np.ndarray]
@@ -56,6 +59,7 @@ class PredictionTask:
         self.names = sorted(observed.effects)
         training = observed.is_training & observed.counted
         trained = sorted(set(observed.labels[training].tolist()) - {control})
+        self.kinds = [kind_of(name, trained) for name in self.names]
         self.trained = np.array(
             [observed.profile(np.flatnonzero(training & (observed.labels == t))) for t in trained]
         ).reshape(len(trained), -1)
@@ -76,7 +80,7 @@ class PredictionTask:
         seen: Sequence[Effects],
         cells: Mapping[str, np.ndarray] | None = None,
     ) -> pd.DataFrame:
-        """Scores of predictions: perturbation, metric, value; undefined ones have no row.
+        """Scores of predictions: perturbation, kind, metric, value; undefined ones have no row.
 
         Args:
             predicted: for each half, label to effect from that half's control A, (genes,).
@@ -93,8 +97,8 @@ class PredictionTask:
         }
         if cells is not None:
             table["energy_distance"] = np.array([self._energy(n, cells[n]) for n in self.names])
-        rows = pd.DataFrame(table, index=pd.Index(self.names, name="perturbation"))
-        long = rows.reset_index().melt("perturbation", var_name="metric")
+        names = {"perturbation": self.names, "kind": self.kinds}
+        long = pd.DataFrame(names | table).melt(list(names), var_name="metric")
         return long[np.isfinite(long["value"])].reset_index(drop=True)
 
     def _matrix(self, effects: Effects) -> np.ndarray:
@@ -131,17 +135,39 @@ class PredictionTask:
         )
 
 
-def summarise_scores(scores: pd.DataFrame, settings: ScoreSettings) -> list[tuple[str, Interval]]:
-    """Mean over perturbations of every metric of one model, with its bootstrap interval."""
-    found = []
-    for metric in METRICS:
-        values = scores.loc[scores["metric"] == metric].sort_values("perturbation")["value"]
-        if len(values):
-            interval = bootstrap_mean(
-                values.to_numpy(), n_resamples=settings.n_resamples, seed=settings.seed
-            )
-            found.append((metric, interval))
+def summarise_scores(
+    scores: pd.DataFrame, settings: ScoreSettings
+) -> list[tuple[str, str, Interval]]:
+    """Mean over perturbations of every metric of one model: metric, subset, bootstrap interval.
+
+    Where combinations were scored, two metrics are given for each kind of perturbation too, since what can be
+    predicted of a combination depends on how many of its singles were seen.
+    """
+    found = [(metric, QUERY, _mean(own, settings)) for metric, own in _by_metric(scores)]
+    kinds = set(scores["kind"])
+    for kind in sorted(kinds) if len(kinds) > 1 else []:
+        of_kind = scores[(scores["kind"] == kind) & scores["metric"].isin(BY_KIND)]
+        found += [(metric, str(kind), _mean(own, settings)) for metric, own in _by_metric(of_kind)]
     return found
+
+
+def kind_of(label: str, trained: Collection[str]) -> str:
+    """What a held-out label is: `single`, or a combination and how many of its singles were trained."""
+    genes = parts(label)
+    if len(genes) == 1:
+        return "single"
+    seen = sum(gene in trained for gene in genes)
+    return f"combination, {seen} of {len(genes)} singles seen"
+
+
+def _by_metric(scores: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    own = [(metric, scores[scores["metric"] == metric]) for metric in METRICS]
+    return [(metric, table) for metric, table in own if len(table)]
+
+
+def _mean(scores: pd.DataFrame, settings: ScoreSettings) -> Interval:
+    values = scores.sort_values("perturbation")["value"].to_numpy()
+    return bootstrap_mean(values, n_resamples=settings.n_resamples, seed=settings.seed)
 
 
 def _correlation(

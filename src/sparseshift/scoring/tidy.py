@@ -57,7 +57,7 @@ class RunKey:
 
 def headline(metrics: pd.DataFrame) -> pd.DataFrame:
     """The rows of a tidy table that compare models on held-out cells, or with a known truth."""
-    compares = is_headline(metrics["metric"])
+    compares = is_headline(metrics["metric"]) & ~is_by_kind(metrics)
     n_models = metrics.groupby(["metric", "split"])["model"].transform("nunique")
     return metrics[compares & (n_models > 1)]
 
@@ -65,3 +65,8 @@ def headline(metrics: pd.DataFrame) -> pd.DataFrame:
 def is_headline(metric: pd.Series) -> pd.Series:
     """Which names are headline metrics, whatever their number of particles."""
     return metric.str.replace(r"_k\d+$", "", regex=True).isin(HEADLINE)
+
+
+def is_by_kind(metrics: pd.DataFrame) -> pd.Series:
+    """Which rows are of one kind of perturbation: singles, or combinations by what was seen of them."""
+    return metrics["subset"].astype(str).str.startswith(("single", "combination"))

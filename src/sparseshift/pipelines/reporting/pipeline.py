@@ -10,7 +10,7 @@ from sparseshift.pipelines.grid import Fit, fits_of
 from sparseshift.pipelines.parameters import ProjectParameters
 from sparseshift.pipelines.reporting import nodes
 from sparseshift.pipelines.reporting.trust import trust_nodes
-from sparseshift.pipelines.transfer.pipeline import folds_of
+from sparseshift.pipelines.transfer.pipeline import folds_of, published
 
 # figure: the dataset it draws, {screen} to be filled in (None: drawn elsewhere), and how
 FIGURES: dict[str, tuple[str | None, Callable[..., Any] | None]] = {
@@ -45,6 +45,7 @@ def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
         figures["perturbations_by_batch"] = ("{screen}.batch_balance", nodes.draw_batches)
     tables = [fit.dataset("metrics") for fit in fits]
     tables += [f"{screen}.{split}.baseline_metrics" for split in plan.run.fits]
+    tables += [fit.dataset("paper_metrics") for fit in published(plan, fits)]
     tables += [f"{screen}.{split}.nb_metrics" for split in plan.run.fits]
     tables += [f"{screen}.{split}.differences" for split in plan.run.fits]
     if folds_of(plan, screen):

@@ -71,6 +71,22 @@ def score_n_shot(
     return pd.concat(filled, ignore_index=True) if filled else run.rows([])
 
 
+def score_as_paper(
+    model: Any,
+    screen: Any,
+    split: dict[str, Any],
+    evaluation: EvaluationParameters,
+    key: dict[str, Any],
+) -> pd.DataFrame:
+    """I-NLL as the paper scored it, on the cells that were adapted to."""
+    from sparseshift import scoring
+    from sparseshift.data.splits import Split
+
+    settings = scoring.ScoreSettings(**evaluation.score_settings())
+    run = scoring.RunKey(**key)
+    return scoring.score_as_paper(model, screen, Split.from_json(split), run, settings)
+
+
 def compare_models(
     evaluation: EvaluationParameters,
     baseline_predictions: pd.DataFrame,

@@ -14,6 +14,7 @@ def create_pipeline(plan: ProjectParameters) -> Pipeline:
     for screen in plan.run.screens:
         fits = fits_of(plan, screen)
         parts += [_n_shot(fit) for fit in fits]
+        parts += [_as_paper(fit) for fit in published(plan, fits)]
         for split in plan.run.fits:
             parts += [_independent_genes(screen, split), _comparison(screen, split, fits)]
         parts += [_cross_fit(plan, screen, fits)] if folds_of(plan, screen) else []
@@ -38,6 +39,27 @@ def _independent_genes(screen: str, split: str) -> Pipeline:
         },
         parameters={on_screen, "params:evaluation"},
     )
+
+
+def published(plan: ProjectParameters, fits: list[Fit]) -> list[Fit]:
+    """Fits of presets that train as the published code does, which are scored as it does too."""
+    return [fit for fit in fits if plan.models[fit.model].preset.startswith("paper.")]
+
+
+def _as_paper(fit: Fit) -> Pipeline:
+    step = Node(
+        bind(nodes.score_as_paper, key=fit._asdict()),
+        [
+            fit.dataset("model"),
+            f"{fit.screen}.screen",
+            f"{fit.screen}.{fit.split}.split",
+            "params:evaluation",
+        ],
+        fit.dataset("paper_metrics"),
+        name="score_as_paper",
+        namespace=fit.namespace,
+    )
+    return Pipeline([step])
 
 
 def _n_shot(fit: Fit) -> Pipeline:
