@@ -17,6 +17,7 @@ def honesty_card(
     model: str,
     metrics: pd.DataFrame,
     ceilings: pd.DataFrame,
+    n_shot: pd.DataFrame,
     splits: Mapping[str, Mapping[str, Any]],
     batch_warnings: Sequence[str],
 ) -> dict[str, str]:
@@ -26,6 +27,7 @@ def honesty_card(
         model: that the report shows.
         metrics: tidy, of one screen: of fits, baselines, differences and refits.
         ceilings: of `scoring.rescale_predictions`, with the split in front; may be empty.
+        n_shot: tidy, with the rows of `scoring.particle_convergence`; may be empty.
         splits: name to content of the split file.
         batch_warnings: of `screens.batch_warnings`.
     """
@@ -33,6 +35,7 @@ def honesty_card(
     card = {
         "does it beat the mean?": _beats(model, own, metrics),
         "likelihood": _likelihood(model, own),
+        "particles": _particles(model, n_shot),
         "what could be seen at all": _ceilings(model, ceilings),
         "permuted labels": _permuted(model, own),
         "control guides": _guides(own),
@@ -85,6 +88,19 @@ def _likelihood(model: str, own: pd.DataFrame) -> str:
                 f"cell: {verdict}."
             )
     return " ".join(sentences)
+
+
+def _particles(model: str, n_shot: pd.DataFrame) -> str:
+    own = n_shot[n_shot["model"] == model] if len(n_shot) else n_shot
+    excess = (
+        own[own["metric"].astype(str).str.startswith("excess_inll_macro_k")] if len(own) else own
+    )
+    if excess.empty:
+        return ""
+    k = excess["metric"].str.extract(r"_k(\d+)", expand=False).astype(int)
+    means = excess["value"].astype(float).groupby(k).mean()
+    steps = ", ".join(f"{value:.2f} nats at k = {n:,}" for n, value in means.items())
+    return f"The bound still falls with more particles; above that of the most particles: {steps}."
 
 
 def _ceilings(model: str, ceilings: pd.DataFrame) -> str:

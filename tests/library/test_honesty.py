@@ -10,6 +10,7 @@ from sparseshift.scoring import METRIC_COLUMNS
 from sparseshift.scoring.ceilings import COLUMNS
 
 SPLIT: dict[str, Any] = {"support": ["a"], "query": ["b"], "control_a": ["c"], "control_b": ["d"]}
+NO_CURVE = pd.DataFrame(columns=METRIC_COLUMNS)
 NOTHING = pd.DataFrame(columns=["split", *COLUMNS])
 
 
@@ -48,7 +49,7 @@ def test_one_sentence_says_whether_it_beats_the_mean() -> None:
         ((-0.1, -0.2, -0.05), "worse, beyond noise"),
         ((0.1, np.nan, np.nan), "too few perturbations to say"),
     ):
-        card = honesty_card("svae", difference(*values), NOTHING, {"s": SPLIT}, [])
+        card = honesty_card("svae", difference(*values), NOTHING, NO_CURVE, {"s": SPLIT}, [])
         text = card["does it beat the mean?"]
         assert "with r = 0.50, those of the best simple predictor, support_mean, with 0.40" in text
         assert verdict in text
@@ -57,12 +58,16 @@ def test_one_sentence_says_whether_it_beats_the_mean() -> None:
 
 
 def test_an_empty_null_graph_alone_does_not_pass() -> None:
-    found = honesty_card("svae", metrics_of(*nulls_of(0, 1)), NOTHING, {}, [])["permuted labels"]
+    found = honesty_card("svae", metrics_of(*nulls_of(0, 1)), NOTHING, NO_CURVE, {}, [])[
+        "permuted labels"
+    ]
     assert "9 edges, and 0, 1 where labels are permuted" in found
     assert "p = 0.33 of 2 permutations. An effect implanted there was found in 2 of 2." in found
-    empty = honesty_card("svae", metrics_of(*nulls_of(0, implanted=0.0)), NOTHING, {}, [])
+    empty = honesty_card(
+        "svae", metrics_of(*nulls_of(0, implanted=0.0)), NOTHING, NO_CURVE, {}, []
+    )
     assert "an empty graph says nothing here" in empty["permuted labels"]
-    none = honesty_card("svae", metrics_of(), NOTHING, {}, [])
+    none = honesty_card("svae", metrics_of(), NOTHING, NO_CURVE, {}, [])
     assert none["permuted labels"].startswith("Not asked")
     assert none["control guides"].startswith("No power")
     assert none["does it beat the mean?"].startswith("Not asked")
@@ -74,7 +79,7 @@ def test_what_cannot_be_seen_is_said() -> None:
         ("s", "ate_rmse", "svae", 0.6, 0.6, 0.0, 0.1, 5, False, 0.5, np.nan, np.nan, np.nan),
     ]
     card = honesty_card(
-        "svae", metrics_of(), pd.DataFrame(rows, columns=["split", *COLUMNS]), {}, []
+        "svae", metrics_of(), pd.DataFrame(rows, columns=["split", *COLUMNS]), NO_CURVE, {}, []
     )
     text = card["what could be seen at all"]
     assert "ate_pearson_r 0.75 (0.60 to 0.90)" in text
@@ -83,14 +88,26 @@ def test_what_cannot_be_seen_is_said() -> None:
 
 def test_cells_used_twice_and_few_seeds_are_named() -> None:
     twice = {**SPLIT, "query": ["a"], "control_b": ["c"]}
-    card = honesty_card("svae", metrics_of(*nulls_of(0)), NOTHING, {"s": twice}, ["batch!"])
+    card = honesty_card(
+        "svae", metrics_of(*nulls_of(0)), NOTHING, NO_CURVE, {"s": twice}, ["batch!"]
+    )
     assert "s: 1 cells adapted to and scored, 1 in both control halves" in card["leakage"]
     assert "1 seed a fit (exploratory" in card["seeds"]
     assert card["batches"] == "batch!"
-    fine = honesty_card("svae", metrics_of(), NOTHING, {"s": SPLIT}, [])
+    fine = honesty_card("svae", metrics_of(), NOTHING, NO_CURVE, {"s": SPLIT}, [])
     assert fine["leakage"].startswith("No cell is adapted to and scored")
     assert fine["batches"].startswith("No sign")
     seeds = [("svae", i, "n_edges", "trained", 1.0, np.nan, np.nan) for i in range(5)]
     assert (
-        "enough for a claim" in honesty_card("svae", metrics_of(*seeds), NOTHING, {}, [])["seeds"]
+        "enough for a claim"
+        in honesty_card("svae", metrics_of(*seeds), NOTHING, NO_CURVE, {}, [])["seeds"]
     )
+
+
+def test_particles_that_are_too_few_are_seen() -> None:
+    rows = [
+        ("svae", 0, f"excess_inll_macro_k{k}", "particle_convergence", v, 0.0, 1.0)
+        for k, v in ((10, 0.5), (100, 0.1))
+    ]
+    card = honesty_card("svae", metrics_of(), NOTHING, metrics_of(*rows), {}, [])
+    assert "0.50 nats at k = 10, 0.10 nats at k = 100." in card["particles"]

@@ -37,12 +37,14 @@ def fit_identity(settings: dict[str, Any], data: Iterable[Tensor]) -> str:
 ABOVE = (
     "cli",
     "datasets",
+    "honesty",
     "hooks",
     "pipeline_registry",
     "pipelines",
     "plots",
     "report",
     "scoring",
+    "study_report",
 )
 
 

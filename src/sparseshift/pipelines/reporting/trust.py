@@ -57,6 +57,7 @@ def trust_nodes(plan: ProjectParameters, screen: str) -> list[Node]:
             [
                 f"{screen}_metrics",
                 f"{screen}.batch_balance",
+                f"{namespace}.n_shot",
                 "params:report",
                 *(f"{screen}.{split}.ceilings" for split in compared),
                 *(f"{screen}.{split}.split" for split in splits),

@@ -107,6 +107,7 @@ def draw_interactions(interactions: pd.DataFrame) -> Any:
 def write_honesty_card(
     metrics: pd.DataFrame,
     balance: pd.DataFrame,
+    n_shot: pd.DataFrame,
     report: ReportParameters,
     *tables: Any,
     n_ceilings: int,
@@ -122,4 +123,4 @@ def write_honesty_card(
     filled = [table for table in tables[:n_ceilings] if len(table)]
     ceilings = pd.concat(filled, ignore_index=True) if filled else tables[0]
     content = dict(zip(splits, tables[n_ceilings:], strict=True))
-    return honesty_card(report.model, metrics, ceilings, content, batch_warnings(balance))
+    return honesty_card(report.model, metrics, ceilings, n_shot, content, batch_warnings(balance))

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sparseshift.plots.n_shot import n_shot_curve
+
+
+def table() -> pd.DataFrame:
+    rows = []
+    for split in ("held_out", "fold_1"):
+        for model, metric in (
+            ("vae", "inll_macro_k100"),
+            ("svae_plus", "inll_macro_k100"),
+            ("nb_support", "nll_macro"),
+        ):
+            for seed in (0, 1) if model != "nb_support" else (pd.NA,):
+                for n in (5, 20, 100):
+                    value = 200.0 - n / 50 + (0 if seed is pd.NA else seed)
+                    rows.append((model, split, seed, metric, f"n_shot_{n}", value))
+                    rows.append((model, split, seed, f"draw_sd_{metric}", f"n_shot_{n}", 0.5))
+                    rows.append((model, split, seed, "n_perturbations", f"n_shot_{n}", 4.0))
+                rows.append(
+                    (model, split, seed, "inll_macro_k1000", "particle_convergence", 190.0)
+                )
+    return pd.DataFrame(rows, columns=["model", "split", "seed", "metric", "subset", "value"])
+
+
+def test_a_panel_a_split_and_a_line_a_model(tmp_path: Path) -> None:
+    figure = n_shot_curve(table())
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "split held_out",
+        "split fold_1",
+    ]
+    for axes in figure.axes:
+        lines = {c.get_label(): c.lines[0] for c in axes.containers}
+        assert set(lines) == {"vae", "svae_plus", "nb_support"}
+        # the mean of the seeds, in the order of the sizes
+        np.testing.assert_allclose(lines["vae"].get_ydata(), [200.4, 200.1, 198.5])
+        np.testing.assert_allclose(lines["nb_support"].get_ydata(), [199.9, 199.6, 198.0])
+        assert list(axes.get_xticks()) == [5, 20, 100]
+    figure.savefig(tmp_path / "figure.png")
+
+
+@pytest.mark.parametrize("rows", [slice(0), slice(6, 7)])
+def test_nothing_to_draw_is_said(rows: slice) -> None:
+    nothing = table()[table()["subset"] == "particle_convergence"].iloc[rows]
+    figure = n_shot_curve(nothing)
+    assert "No n-shot curve" in figure.texts[0].get_text()
