@@ -20,6 +20,7 @@ def honesty_card(
     n_shot: pd.DataFrame,
     splits: Mapping[str, Mapping[str, Any]],
     batch_warnings: Sequence[str],
+    folds: Sequence[str] = (),
 ) -> dict[str, str]:
     """Plain sentences by subject, in the order in which a reader asks.
 
@@ -29,8 +30,12 @@ def honesty_card(
         ceilings: of `scoring.rescale_predictions`, with the split in front; may be empty.
         n_shot: tidy, with the rows of `scoring.particle_convergence`; may be empty.
         splits: name to content of the split file.
-        batch_warnings: of `screens.batch_warnings`.
+        batch_warnings: of `screens.quality.batch_warnings`.
+        folds: splits that are scored together, as `cross_fit`.
     """
+    # the folds of a cross-fit are scored together: their own numbers would say the same less surely
+    metrics = metrics[~metrics["split"].isin(folds)]
+    ceilings = ceilings[~ceilings["split"].isin(folds)]
     own = metrics[metrics["model"] == model]
     card = {
         "does it beat the mean?": _beats(model, own, metrics),
@@ -130,8 +135,9 @@ def _permuted(model: str, own: pd.DataFrame) -> str:
     p = float(own.loc[own["metric"] == "null_edges_p", "value"].iloc[0])
     true = own.loc[own["metric"] == "true_edges", "value"]
     found = int((implanted > 0).sum())
+    low, high = int(nulls.min()), int(nulls.max())
     text = (
-        f"{model} finds {int(true.iloc[0])} edges, and {', '.join(f'{int(n)}' for n in nulls)} where labels are permuted "
+        f"{model} finds {int(true.iloc[0])} edges, and {low if low == high else f'{low} to {high}'} where labels are permuted "
         f"within batches; p = {p:.2g} of {len(nulls)} permutation{'s' if len(nulls) > 1 else ''}."
     )
     if found:

@@ -61,7 +61,7 @@ def test_an_empty_null_graph_alone_does_not_pass() -> None:
     found = honesty_card("svae", metrics_of(*nulls_of(0, 1)), NOTHING, NO_CURVE, {}, [])[
         "permuted labels"
     ]
-    assert "9 edges, and 0, 1 where labels are permuted" in found
+    assert "9 edges, and 0 to 1 where labels are permuted" in found
     assert "p = 0.33 of 2 permutations. An effect implanted there was found in 2 of 2." in found
     empty = honesty_card(
         "svae", metrics_of(*nulls_of(0, implanted=0.0)), NOTHING, NO_CURVE, {}, []
@@ -111,3 +111,11 @@ def test_particles_that_are_too_few_are_seen() -> None:
     ]
     card = honesty_card("svae", metrics_of(), NOTHING, metrics_of(*rows), {}, [])
     assert "0.50 nats at k = 10, 0.10 nats at k = 100." in card["particles"]
+
+
+def test_folds_that_are_scored_together_are_not_told_one_by_one() -> None:
+    fold, whole = difference(0.1, 0.05, 0.2), difference(0.1, 0.05, 0.2).assign(split="cross_fit")
+    both = pd.concat([fold.assign(split="fold_0"), whole], ignore_index=True)
+    card = honesty_card("svae", both, NOTHING, NO_CURVE, {}, [], ["fold_0"])
+    assert "cross_fit" in card["does it beat the mean?"]
+    assert "fold_0" not in card["does it beat the mean?"]

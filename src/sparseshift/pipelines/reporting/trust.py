@@ -53,7 +53,12 @@ def trust_nodes(plan: ProjectParameters, screen: str) -> list[Node]:
             namespace=namespace,
         ),
         Node(
-            bind(nodes.write_honesty_card, n_ceilings=len(compared), splits=splits),
+            bind(
+                nodes.write_honesty_card,
+                n_ceilings=len(compared),
+                splits=splits,
+                folds=folds_of(plan, screen),
+            ),
             [
                 f"{screen}_metrics",
                 f"{screen}.batch_balance",

@@ -112,6 +112,7 @@ def write_honesty_card(
     *tables: Any,
     n_ceilings: int,
     splits: list[str],
+    folds: list[str],
 ) -> dict[str, str]:
     """What a reader should know before believing the rest.
 
