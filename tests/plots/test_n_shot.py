@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.container import ErrorbarContainer
 
 from sparseshift.plots.n_shot import n_shot_curve
 
@@ -34,11 +35,16 @@ def test_a_panel_a_split_and_a_line_a_model(tmp_path: Path) -> None:
         "split fold_1",
     ]
     for axes in figure.axes:
-        lines = {c.get_label(): c.lines[0] for c in axes.containers}
+        found = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
+        lines = {c.get_label(): c.lines[0] for c in found}  # the line of an errorbar
         assert set(lines) == {"vae", "svae_plus", "nb_support"}
         # the mean of the seeds, in the order of the sizes
-        np.testing.assert_allclose(lines["vae"].get_ydata(), [200.4, 200.1, 198.5])
-        np.testing.assert_allclose(lines["nb_support"].get_ydata(), [199.9, 199.6, 198.0])
+        np.testing.assert_allclose(
+            np.asarray(lines["vae"].get_ydata(), dtype=float), [200.4, 200.1, 198.5]
+        )
+        np.testing.assert_allclose(
+            np.asarray(lines["nb_support"].get_ydata(), dtype=float), [199.9, 199.6, 198.0]
+        )
         assert list(axes.get_xticks()) == [5, 20, 100]
     figure.savefig(tmp_path / "figure.png")
 

@@ -124,4 +124,6 @@ def write_honesty_card(
     filled = [table for table in tables[:n_ceilings] if len(table)]
     ceilings = pd.concat(filled, ignore_index=True) if filled else tables[0]
     content = dict(zip(splits, tables[n_ceilings:], strict=True))
-    return honesty_card(report.model, metrics, ceilings, n_shot, content, batch_warnings(balance))
+    return honesty_card(
+        report.model, metrics, ceilings, n_shot, content, batch_warnings(balance), folds
+    )
