@@ -30,11 +30,13 @@ def table() -> pd.DataFrame:
 
 def test_a_panel_a_split_and_a_line_a_model(tmp_path: Path) -> None:
     figure = n_shot_curve(table())
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+    assert [axes.get_title(loc="left") for axes in figure.axes[::2]] == [
         "split held_out",
         "split fold_1",
     ]
-    for axes in figure.axes:
+    for axes, closely in zip(figure.axes[::2], figure.axes[1::2], strict=True):
+        drawn = [c.get_label() for c in closely.containers if isinstance(c, ErrorbarContainer)]
+        assert drawn == ["vae", "svae_plus"]
         found = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
         lines = {c.get_label(): c.lines[0] for c in found}  # the line of an errorbar
         assert set(lines) == {"vae", "svae_plus", "nb_support"}

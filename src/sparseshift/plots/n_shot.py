@@ -17,12 +17,15 @@ from sparseshift.plots.style import (
     ordered_models,
 )
 
+SIMPLE = "nb_"
 _LOSS = re.compile(r"(inll_macro_k\d+|nll_macro)")
 _SUBSET = re.compile(r"n_shot_(\d+)")
 
 
 def n_shot_curve(table: pd.DataFrame) -> Figure:
-    """Draw the loss against the number of support cells, a panel a split, a line a model.
+    """Draw the loss against the number of support cells, a row a split, a line a model.
+
+    On the right are the models alone, whose differences are much smaller than those to independent genes.
 
     Seeds are averaged. The bars are the standard deviation over draws of the support, where there is
     one. A model that adapts nothing has a flat line.
@@ -36,11 +39,20 @@ def n_shot_curve(table: pd.DataFrame) -> Figure:
     if losses.empty:
         return message_figure("No n-shot curve: nothing is held out, or supports are too small.")
     splits = list(losses["split"].unique())
-    figure = new_figure(3.4 * len(splits))
-    panels = figure.subplots(len(splits), 1, squeeze=False)[:, 0]
-    for axes, split in zip(panels, splits, strict=True):
-        axes.set_title(f"split {label(split)}", loc="left", fontsize=10.5)
-        _draw(axes, table[table["split"] == split])
+    figure = new_figure(0.6 + 2.5 * len(splits))
+    panels = figure.subplots(len(splits), 2, squeeze=False, sharex=True)
+    is_model = ~table["model"].astype(str).str.startswith(SIMPLE)
+    for (everything, closely), split in zip(panels, splits, strict=True):
+        own = table["split"] == split
+        everything.set_title(f"split {label(split)}", loc="left", fontsize=10.5)
+        everything.set_ylabel("nats a cell\n← lower is better")
+        _draw(everything, table[own])
+        closely.set_title("models only", loc="left", fontsize=10.5)
+        _draw(closely, table[own & is_model])
+    for axes in panels[-1]:
+        axes.set_xlabel("support cells")
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
@@ -48,6 +60,9 @@ def _draw(axes: Axes, table: pd.DataFrame) -> None:
     table = table.astype({"value": float})
     name = table["metric"].astype(str)
     losses, spreads = table[name.str.fullmatch(_LOSS)], table[name.str.startswith("draw_sd_")]
+    if losses.empty:
+        axes.set_axis_off()
+        return
     sizes = np.sort(losses["size"].unique())
     models = ordered_models(losses["model"])
     for i, model in enumerate(models):
@@ -62,7 +77,7 @@ def _draw(axes: Axes, table: pd.DataFrame) -> None:
             marker="o",
             markersize=4,
             linewidth=1.4,
-            linestyle="--" if model.startswith("nb_") else "-",
+            linestyle="--" if model.startswith(SIMPLE) else "-",
             color=model_colour(model),
             label=label(model),
         )
@@ -70,7 +85,4 @@ def _draw(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_xticks(sizes)
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("support cells of a perturbation")
-    axes.set_ylabel("nats a cell  ← lower is better")
     open_axes(axes, grid="both")
-    axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
