@@ -1,8 +1,10 @@
 """Additive effects from label means, and how many cells they are worth."""
 
+import numpy as np
 import pytest
 import torch
 
+from sparseshift.data.design import Design
 from sparseshift.models.least_squares import additive_effects, effect_precision, label_means
 
 DESIGN = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0], [1, 0, 1]]).double()
@@ -56,3 +58,55 @@ def test_of_two_seen_only_together_each_gets_half() -> None:
     # half of a mean of 5 cells: a quarter of its variance
     precision = effect_precision(torch.tensor([5.0]), together)
     assert precision.tolist() == pytest.approx([20.0, 20.0])
+
+
+# of a screen of singles and doubles: BPGM, PTPN12 and SAMD1 are only seen in pairs
+PAIRED = [
+    "BPGM+SAMD1",
+    "CBL+CNN1",
+    "CEBPE+RUNX1T1",
+    "CNN1+MAPK1",
+    "FOXL2+HOXB9",
+    "HK2",
+    "IER5L",
+    "KLF1",
+    "KLF1+SET",
+    "KLF1+TGFBR2",
+    "KMT2A",
+    "MAP2K3",
+    "MAP2K3+MAP2K6",
+    "MAP2K3+SLC38A2",
+    "MAP2K6",
+    "MAP3K21",
+    "MAP4K3",
+    "MAP4K5",
+    "MAPK1+TGFBR2",
+    "MIDN",
+    "PLK4",
+    "PTPN12+SAMD1",
+    "SGK1",
+    "SGK1+TBX3",
+    "SLC38A2",
+    "TMSB4X",
+]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_combinations_do_not_tell_apart_stays_small(seed: int) -> None:
+    """Rounding must not pass for information: its inverse is 1e13."""
+    rng = np.random.default_rng(seed)
+    labels = [*PAIRED, "control"]
+    design = Design.of_labels(labels, "control", additive=True).matrix(labels).astype(float)
+    size = np.full(len(labels), 100.0)
+    size[[4, 20]] = 80.0, 95.0
+    shift = rng.normal(size=(len(labels), 4))
+    shift[-1] = 0.0
+    found = additive_effects(*map(torch.from_numpy, (shift, size, design))).numpy()
+    weight = np.sqrt(size)[:, None]
+    expected = np.linalg.pinv(weight * design, rcond=1e-9) @ (weight * shift)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert np.abs(found).max() < 20.0
+    precision = effect_precision(torch.from_numpy(size), torch.from_numpy(design)).numpy()
+    information = design.T @ (size[:, None] * design)
+    variance = np.diag(np.linalg.pinv(information, rcond=1e-9, hermitian=True))
+    np.testing.assert_allclose(precision, 1.0 / variance, rtol=1e-6)

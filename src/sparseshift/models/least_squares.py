@@ -7,6 +7,8 @@ label's mean.
 import torch
 from torch import Tensor
 
+RANK_TOLERANCE = 1e-9  # of a singular value to the largest; of a real one it is hardly below 1e-3
+
 
 def label_means(value: Tensor, label: Tensor, n_labels: int) -> tuple[Tensor, Tensor]:
     """Means of the cells of each label, zero where there are none, and how many cells there are.
@@ -39,9 +41,13 @@ def additive_effects(shift: Tensor, size: Tensor, design: Tensor) -> Tensor:
     """
     seen = size > 0
     weight = size[seen].double().cpu().sqrt().unsqueeze(1)
-    # gelsd: minimum norm also without full rank
+    # gelsd: minimum norm also without full rank. Of what combinations do not tell apart the singular
+    # values are rounding, at times above gelsd's own bound, and their inverse is 1e13.
     return torch.linalg.lstsq(
-        weight * design[seen].double().cpu(), weight * shift[seen].double().cpu(), driver="gelsd"
+        weight * design[seen].double().cpu(),
+        weight * shift[seen].double().cpu(),
+        rcond=RANK_TOLERANCE,
+        driver="gelsd",
     ).solution
 
 
@@ -59,7 +65,8 @@ def effect_precision(size: Tensor, design: Tensor) -> Tensor:
         of one seen in combinations, 0 of one never seen.
     """
     d = design.double().cpu()
-    variance = torch.linalg.pinv(d.T @ (size.double().cpu().unsqueeze(1) * d), hermitian=True)
+    information = d.T @ (size.double().cpu().unsqueeze(1) * d)
+    variance = torch.linalg.pinv(information, rtol=RANK_TOLERANCE, hermitian=True)
     diagonal = variance.diagonal()
     # a never seen perturbation has variance 0 in the pseudo-inverse, up to rounding
     found = diagonal > 1e-12 * diagonal.abs().max() if len(diagonal) else diagonal > 0
