@@ -219,7 +219,7 @@ def test_nothing_to_score_is_an_empty_table(fitted: Models, small_screen: AnnDat
     tables = [
         score_n_shot(fitted["ivae"], small_screen, none, KEY, SETTINGS, N_SHOT),
         score_nb_n_shot(nb, small_screen, none, "small", SETTINGS),
-        score_nb_query(score_nb_cells(nb, small_screen), "small", split, SETTINGS),
+        score_nb_query(score_nb_cells(nb, small_screen), "small", split.name, SETTINGS),
         particle_convergence(fitted["ivae"], small_screen, split, KEY, SETTINGS),
     ]
     for table in tables:
@@ -302,7 +302,7 @@ def test_independent_genes_beside_the_ordinary_scores(small_screen: AnnData, spl
         labels = read_perturbations(small_screen[scored["cell"].to_numpy()], COLUMNS)
         assert scored["perturbation"].tolist() == labels.tolist()
         assert (scored["log_likelihood"] < 0.0).all()
-    table = score_nb_query(cells, "small", split, SETTINGS)
+    table = score_nb_query(cells, "small", split.name, SETTINGS)
     assert list(table.columns) == METRIC_COLUMNS
     assert set(table["subset"]) == {QUERY}
     for model, scored in cells.items():

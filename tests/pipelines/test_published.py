@@ -149,7 +149,7 @@ def test_folds_are_scored_together(tmp_path: Path, make_project: Any, run_kedro:
         "inll_minus_vae_k20",
         "ate_pearson_r_minus_best_baseline",
     } <= set(whole["metric"])
-    assert set(whole["model"]) >= {"vae", "svae_plus", "support_mean"}
+    assert set(whole["model"]) >= {"vae", "svae_plus", "support_mean", "nb_support_shrunk"}
     edges = pd.read_csv(reporting / "edges.csv")
     assert set(edges["n_refits"]) == {2}
     assert "<graphml" in (reporting / "graph.graphml").read_text()

@@ -102,18 +102,18 @@ def score_nb_cells(fitted: FittedNB, screen: AnnData) -> dict[str, pd.DataFrame]
 
 
 def score_nb_query(
-    cells: dict[str, pd.DataFrame], screen_name: str, split: Split, settings: ScoreSettings
+    cells: dict[str, pd.DataFrame], screen_name: str, split: str, settings: ScoreSettings
 ) -> pd.DataFrame:
     """Rows nll_macro and nll_micro of each baseline, adapted to all support cells.
 
     Args:
         cells: of `score_nb_cells`.
         screen_name: of the rows.
-        split: of the rows.
+        split: of the rows, by name.
         settings: resamples and seed.
     """
     resample = {"n_resamples": settings.n_resamples, "seed": settings.seed}
-    frames = [RunKey(screen_name, "nb_support", split.name, None).rows([])]
+    frames = [RunKey(screen_name, "nb_support", split, None).rows([])]
     for model, scored in cells.items():
         by_label = scored.groupby("perturbation")["log_likelihood"]
         groups = {str(label): -own.to_numpy(dtype=float) for label, own in by_label}
@@ -122,7 +122,7 @@ def score_nb_query(
                 (metric, QUERY, hierarchical_bootstrap(groups, mean, **resample))
                 for metric, mean in (("nll_macro", macro_mean), ("nll_micro", micro_mean))
             ]
-            frames.append(RunKey(screen_name, model, split.name, None).rows(rows))
+            frames.append(RunKey(screen_name, model, split, None).rows(rows))
     return pd.concat(frames[1:] or frames, ignore_index=True)
 
 

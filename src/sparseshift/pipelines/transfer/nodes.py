@@ -32,7 +32,7 @@ def score_independent_genes(
     fitted = scoring.fit_nb(screen, columns, cells, chosen)
     tables = scoring.score_nb_cells(fitted, screen)
     scores = pd.concat([t.assign(model=model) for model, t in tables.items()], ignore_index=True)
-    metrics = scoring.score_nb_query(tables, name, cells, settings)
+    metrics = scoring.score_nb_query(tables, name, cells.name, settings)
     if not (evaluation.n_shot and cells.support):
         return scores, metrics, empty
     n_shot = scoring.NShotSettings(**evaluation.n_shot_settings())
@@ -133,6 +133,8 @@ def cross_fit(
     screen = runs[0].screen
     rows = [scoring.score_query(cells, table, run, settings) for run, cells, table in fits]
     rows.append(scoring.score_baselines(baselines, screen, scoring.CROSS_FIT, settings))
+    tables_nb = {str(model): own for model, own in nb_scores.groupby("model")}
+    rows.append(scoring.score_nb_query(tables_nb, screen, scoring.CROSS_FIT, settings))
     filled = [table for table in rows if len(table)]
     metrics = pd.concat(filled, ignore_index=True) if filled else rows[0]
     return metrics, *scoring.compare_fits(fits, baselines, nb_scores, settings)
