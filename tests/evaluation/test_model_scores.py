@@ -125,7 +125,7 @@ def linear_model(n_batches: int) -> PerturbationVAE:
 def test_fold_changes_of_a_linear_decoder(n_batches: int, step: float) -> None:
     model = linear_model(n_batches)
     start = np.random.default_rng(0).normal(size=(6, 2))
-    weight = model.decoder.scores.weight.detach().numpy().astype(np.float64)
+    weight = model.decoder.scores.weight.detach().T.numpy().astype(np.float64)
     bias = model.decoder.scores.bias.detach().numpy().astype(np.float64)
     expected = np.zeros((2, 5))
     for code in range(n_batches):

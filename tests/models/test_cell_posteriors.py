@@ -81,7 +81,7 @@ def test_means_are_those_of_bayesian_linear_regression(
 ) -> None:
     variance = torch.tensor([1.0, 2.0, 5.0]).double()
     found = refined_means(linear, cells, variance, n_steps=600, rate=0.2)
-    weight, bias = linear.decoder.scores.weight.detach(), linear.decoder.scores.bias.detach()
+    weight, bias = linear.decoder.scores.weight.detach().T, linear.decoder.scores.bias.detach()
     precision = (-2.0 * linear.likelihood.log_scale.detach()).exp()  # type: ignore[operator]
     totals = cells.counts.sum(1, keepdim=True)
     values = (cells.counts * (TARGET_TOTAL / totals)).log1p() - bias

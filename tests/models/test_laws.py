@@ -261,7 +261,7 @@ def permuted(model: PerturbationVAE, order: list[int]) -> PerturbationVAE:
     with torch.no_grad():
         head, n_latents = twin.encoder.head, len(order)
         turned = [*order, *(n_latents + j for j in order)]
-        head.weight.copy_(head.weight[turned].clone())
+        head.weight.copy_(head.weight[:, turned].clone())
         head.bias.copy_(head.bias[turned].clone())
         first, into = twin.decoder.hidden.layers[0], twin.encoder.hidden.layers[0]
         first.weight[:n_latents] = first.weight[order].clone()

@@ -21,7 +21,7 @@ def log2_fold_changes(model: PerturbationVAE, start: np.ndarray, step: float = 1
         (latents, genes): averaged over cells and over the model's batches.
     """
     z = torch.as_tensor(start, dtype=torch.float32, device=model.device)
-    changes = torch.zeros(z.shape[1], model.decoder.scores.out_features, device=model.device)
+    changes = torch.zeros(z.shape[1], len(model.decoder.scores.bias), device=model.device)
     for code in range(model.n_batches):
         batch = torch.full((len(z),), code, dtype=torch.int64, device=model.device)
         base = _log_expression(model, z, batch)
@@ -34,7 +34,7 @@ def log2_fold_changes(model: PerturbationVAE, start: np.ndarray, step: float = 1
 
 def _log_expression(model: PerturbationVAE, z: Tensor, batch: Tensor) -> Tensor:
     """Of unperturbed cells, where the decoder sees the perturbation."""
-    n_genes = model.decoder.scores.out_features
+    n_genes = len(model.decoder.scores.bias)
     control = torch.zeros_like(batch)
     design = z.new_zeros(1, model.prior.effect().shape[0])
     cells = Cells(z.new_zeros(0, n_genes), control, batch, design)

@@ -17,6 +17,28 @@ NORMALISATIONS = ("layer", "batch", "none")
 Function = Callable[[Tensor], Tensor]
 
 
+class Affine(nn.Module):
+    """X W + b.
+
+    W is laid out by input, unlike that of nn.Linear, so that its gradient is too: copying that of a
+    thousand genes transposed takes four times as long.
+
+    Args:
+        n_in: width of the input.
+        n_out: width of the output.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        start = nn.Linear(n_in, n_out)
+        self.weight = nn.Parameter(start.weight.detach().t().contiguous())
+        self.bias = start.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(cells, n_in) to (cells, n_out)."""
+        return torch.addmm(self.bias, x, self.weight)
+
+
 class HiddenLayer(nn.Module):
     """dropout(relu(normalise(x W + b))).
 
@@ -171,14 +193,15 @@ class Encoder(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.n_latents = n_latents
-        self.head = nn.Linear(hidden.n_out, 2 * n_latents)  # means, then log variances
+        self.head = Affine(hidden.n_out, 2 * n_latents)  # means, then log variances
 
     def forward(self, counts: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Counts (cells, genes), given (cells, n_given) to mean and std, each (cells, latents)."""
         h = self.hidden.of_counts(counts, given)
-        mean, log_variance = linear(self.head, h).split(self.n_latents, dim=-1)
+        mean, log_variance = self.head.forward(h).split(self.n_latents, dim=-1)
         # clamped far outside what data reach: keeps exp finite while early steps are wild
-        return mean, (0.5 * log_variance.clamp(-14.0, 6.0)).exp()
+        # hardtanh: a clamp whose gradient is one operation, not five
+        return mean, (0.5 * F.hardtanh(log_variance, -14.0, 6.0)).exp()
 
 
 class Decoder(nn.Module):
@@ -196,7 +219,7 @@ class Decoder(nn.Module):
     def __init__(self, hidden: Hidden, n_genes: int) -> None:
         super().__init__()
         self.hidden = hidden
-        self.scores = nn.Linear(hidden.n_out, n_genes)
+        self.scores = Affine(hidden.n_out, n_genes)
         self.held = False
 
     def train(self, mode: bool = True) -> "Decoder":
@@ -216,9 +239,4 @@ class Decoder(nn.Module):
         if covariates is not None:
             z = torch.cat([z, covariates.expand(*z.shape[:-1], -1)], dim=-1)
         flat = hidden(z.reshape(-1, z.shape[-1]))
-        return linear(self.scores, flat).view(*z.shape[:-1], -1)
-
-
-def linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """A linear layer, (..., n_in) to (..., n_out), without the overhead of calling a module."""
-    return F.linear(x, layer.weight, layer.bias)
+        return self.scores.forward(flat).view(*z.shape[:-1], -1)

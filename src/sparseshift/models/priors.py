@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sparseshift import compiled
 from sparseshift.data.cells import Cells
 from sparseshift.models.effects import NormalEffect, PointEffect
 from sparseshift.models.masks import FixedMask, Mask
@@ -22,6 +23,7 @@ from sparseshift.probability.masked_shift import (
     shift_moments,
     subset_mixture,
 )
+from sparseshift.probability.masked_shift_kl import masked_shift_kl
 
 MASK_DRAWS = ("marginal", "per_batch", "per_cell")
 
@@ -48,6 +50,42 @@ class Shift(NamedTuple):
         return (0.5 * (squared_distance + std.square() - 1.0) - std.log()).sum(-1)
 
 
+class AveragedShift(NamedTuple):
+    """A shift with its masks, and effects if uncertain, averaged over.
+
+    Attributes:
+        design: (labels, perturbations).
+        label: row of design, (cells,).
+        inclusion: q, (perturbations, latents).
+        effect: e, or its mean, (perturbations, latents).
+        effect_variance: (perturbations, latents); None: the effects are known.
+    """
+
+    design: Tensor
+    label: Tensor
+    inclusion: Tensor
+    effect: Tensor
+    effect_variance: Tensor | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        """Of each cell, (cells, latents)."""
+        return self.moments().mean
+
+    def moments(self) -> Shift:
+        """Mean and variance of each cell."""
+        of_labels = shift_moments(self.design, self.inclusion, self.effect, self.effect_variance)
+        # index_select: the gradient of an index is several times slower
+        return Shift(*(moment.index_select(0, self.label) for moment in of_labels))
+
+    def kl_divergence(self, mean: Tensor, std: Tensor) -> Tensor:
+        """As `Shift.kl_divergence`."""
+        tables = self.design, self.inclusion, self.effect
+        if self.effect_variance is None and compiled.usable(*tables, mean.contiguous(), std):
+            return masked_shift_kl(self.label, *tables, mean, std)
+        return self.moments().kl_divergence(mean, std)
+
+
 class ShiftNoise(NamedTuple):
     """What a draw of masks and effects needs; None where nothing is drawn.
 
@@ -72,8 +110,8 @@ class LatentPrior(nn.Module):
         del cells, generator
         return ShiftNoise()
 
-    def shift(self, cells: Cells, noise: ShiftNoise) -> Shift:
-        """The shift of each cell, in training: a draw, or its moments."""
+    def shift(self, cells: Cells, noise: ShiftNoise) -> Shift | AveragedShift:
+        """The shift of each cell, in training: a draw, or the average over draws."""
         raise NotImplementedError
 
     def expected_shift(self, design: Tensor) -> Tensor:
@@ -177,18 +215,16 @@ class ShiftPrior(LatentPrior):
         normal = torch.randn(shape, generator=generator, dtype=dtype, device=device)
         return ShiftNoise(uniform, normal)
 
-    def shift(self, cells: Cells, noise: ShiftNoise) -> Shift:
-        """Moments or draws, by `draw`."""
+    def shift(self, cells: Cells, noise: ShiftNoise) -> Shift | AveragedShift:
+        """The average or a draw, by `draw`."""
         if noise.mask is None or noise.effect is None:
-            mean, variance = shift_moments(
+            return AveragedShift(
                 cells.design,
+                cells.label,
                 self.inclusion_probability(),
                 self.effects.mean(),
                 self.effects.variance(),
             )
-            # index_select: the gradient of an index is several times slower
-            by_cell = (moment.index_select(0, cells.label) for moment in (mean, variance))
-            return Shift(*by_cell)
         effect = self.effects.sample(noise.effect)
         if self.draw == "per_cell":
             dose, member = members(cells.design)

@@ -120,8 +120,10 @@ class PerturbationVAE(nn.Module):
             n_training_cells: cells of the screen; only the published l1 penalty asks for it.
         """
         shift = self.prior.shift(cells, noise.shift)
-        mean, std = self.posterior(cells, shift.mean)
-        scores = self.decoder(mean + std * noise.latent, self.covariates(cells))
+        seen = shift.mean if self.posterior_kind == "basal" else None
+        mean, std = self.posterior(cells, seen)
+        z = torch.addcmul(mean, std, noise.latent)
+        scores = self.decoder(z, self.covariates(cells))
         return ElboTerms(
             self.likelihood.log_prob(cells.counts, scores),
             shift.kl_divergence(mean, std),

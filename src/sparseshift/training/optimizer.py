@@ -40,7 +40,6 @@ class Moments(NamedTuple):
         rate: float,
         eps: float,
         weight_decay: float,
-        divide_by: Tensor | None = None,
     ) -> None:
         """One step of Adam (Kingma & Ba 2015, its moments at .9 and .999), in place.
 
@@ -50,7 +49,6 @@ class Moments(NamedTuple):
             rate: the learning rate.
             eps: added to the root of the second moment.
             weight_decay: added to the gradient, as a multiple of the values.
-            divide_by: what the gradient is divided by within the step, scalar.
         """
         self.step.add_(1.0)
         torch._fused_adam_(
@@ -67,7 +65,6 @@ class Moments(NamedTuple):
             eps=eps,
             amsgrad=False,
             maximize=False,
-            grad_scale=divide_by,
         )
 
 
@@ -117,9 +114,9 @@ class FlatAdam:
 
     @torch.no_grad()
     def _descend(self, rate: float) -> None:
-        norm = torch.linalg.vector_norm(self.gradient)
-        # divides the gradient within the step; at most a rounding for one that is not cut
-        excess = ((norm + 1e-6) / self.gradient_clip).clamp(min=1.0).float()
+        norm = self.gradient.dot(self.gradient).sqrt().item() + 1e-6  # as torch cuts
+        if norm > self.gradient_clip:
+            self.gradient *= self.gradient_clip / norm
         for (values, gradient), moments, largest in zip(
             self.groups, self.moments, self.rates, strict=True
         ):
@@ -129,7 +126,6 @@ class FlatAdam:
                 rate=largest * rate,
                 eps=self.eps,
                 weight_decay=self.weight_decay,
-                divide_by=excess,
             )
 
     def state(self) -> dict[str, Tensor]:

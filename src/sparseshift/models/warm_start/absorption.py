@@ -10,7 +10,7 @@ from sparseshift.models.vae import PerturbationVAE
 def absorb(model: PerturbationVAE, transform: Tensor, origin: Tensor, variance: Tensor) -> None:
     """Makes encoder and decoder speak z' = A (z - c): what decodes to what does not change.
 
-    - encoder, mean W h + b: A W, A (b - c).
+    - encoder, mean h W + b: W A^T, A (b - c).
     - encoder, log variance: the same for all cells, log diag(A diag(s^2) A^T). The posterior is
       diagonal and A is not, so this is the one part that is not exact.
     - decoder, first layer z W: z' A^-T W + c W; its rows for batches stay.
@@ -26,7 +26,7 @@ def absorb(model: PerturbationVAE, transform: Tensor, origin: Tensor, variance: 
     a, c, s2 = (t.double().cpu() for t in (transform, origin, variance))
     head, n_latents = model.encoder.head, len(c)
     weight, bias = _exact(head.weight), _exact(head.bias)
-    weight[:n_latents], weight[n_latents:] = a @ weight[:n_latents], 0.0
+    weight[:, :n_latents], weight[:, n_latents:] = weight[:, :n_latents] @ a.T, 0.0
     bias[:n_latents], bias[n_latents:] = a @ (bias[:n_latents] - c), (a.square() @ s2).log()
     head.weight.copy_(weight)
     head.bias.copy_(bias)
