@@ -217,8 +217,11 @@ def _member(
         n_latents=n_latents,
         seed=seed,
     )
+    model.to(cells.device)
     train, validation = _hold_out(cells, training.validation_fraction, seed)
-    return Member(model.to(cells.device), train, validation, seed)
+    if options.dispersion_start == "data":
+        model.likelihood.observe(train)
+    return Member(model, train, validation, seed)
 
 
 def _hold_out(cells: CellStore, fraction: float, seed: int) -> tuple[CellStore, CellStore | None]:

@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 import torch
 from anndata import AnnData
+from scipy import stats
 
 import sparseshift as ss
 from sparseshift.data.cells import CellSource
 from sparseshift.errors import OptionError, ScreenError
 from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.fitted_model import FittedModel
+from sparseshift.models.dispersion import marginal_log_inverse_dispersion
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.training import loop, recipes
 from sparseshift.training.config import TrainingConfig
@@ -251,6 +253,53 @@ def test_validation_cells_are_not_trained_on(
         assert len(validation) == n_validation
         assert sorted([*train, *validation]) == everyone
     assert n_validation == 0 or set(rows[1]) != set(rows[3])
+
+
+def test_dispersions_start_from_training_cells(
+    training_screen: AnnData, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[list[float]] = []
+    fit = loop.fit
+
+    def watched(model: PerturbationVAE, train: CellSource, *rest: Any) -> History:
+        expected = marginal_log_inverse_dispersion(train)
+        start = model.get_parameter("likelihood.log_inverse_dispersion").detach()
+        starts.append([(start - expected).abs().max().item(), start.abs().max().item()])
+        return fit(model, train, *rest)
+
+    monkeypatch.setattr(recipes, "fit", watched)
+    for start in ("data", "one"):
+        ss.fit(training_screen, "vae", dispersion_start=start, **{**small, "steps": 1})
+    (of_data, size), (_, of_one) = starts
+    assert of_data == 0.0
+    assert size > 0.1
+    assert of_one == 0.0
+
+
+@pytest.mark.parametrize("start", ["data", "one"])
+def test_genes_in_bursts_need_a_start_from_data(start: str) -> None:
+    # a start at theta = 1 costs 30 nats here, and more steps do not win them back
+    rng = np.random.default_rng(0)
+    theta = np.exp(rng.uniform(-8.0, -5.0, size=300))
+    rate = rng.gamma(theta, 1 / theta, size=(1200, 300))
+    screen = AnnData(rng.poisson(0.2 * rate + 1e-3).astype(np.float32))
+    screen.obs["perturbation"] = np.array(["control", "A", "B"])[np.arange(1200) % 3]
+    screen = screen[np.asarray(screen.X).sum(1) > 0].copy()
+    model = ss.fit(
+        screen,
+        "vae",
+        perturbation="perturbation",
+        control="control",
+        n_latents=3,
+        steps=300,
+        dispersion_start=start,
+    )
+    x = np.asarray(screen.X)
+    share, totals = x.sum(0) + 0.5, x.sum(1, keepdims=True)
+    mean, t = totals * share / share.sum(), np.exp(-6.0)
+    alone = stats.nbinom.logpmf(x, t, t / (t + mean)).sum(1).mean()
+    gain = model.iwelbo(screen, 50).mean() - alone
+    assert gain > 0.0 if start == "data" else gain < -20.0
 
 
 def test_order_of_words_in_a_label_does_not_matter(

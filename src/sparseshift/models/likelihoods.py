@@ -14,6 +14,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from sparseshift.data.cells import CellSource
+from sparseshift.models.dispersion import marginal_log_inverse_dispersion
 from sparseshift.probability import gaussian, negative_binomial, poisson
 from sparseshift.probability.count_term import CountPlan, plan_counts
 
@@ -25,6 +27,10 @@ class Likelihood(nn.Module):
 
     Densities of different data (counts, log-normalised values) cannot be compared.
     """
+
+    def observe(self, cells: CellSource) -> None:
+        """Takes starting values of its parameters from training cells; most have no use for them."""
+        del cells
 
     @contextmanager
     def expecting(self, peak: Tensor) -> Iterator[None]:
@@ -81,6 +87,11 @@ class NegativeBinomial(Likelihood):
         super().__init__()
         self.log_inverse_dispersion = nn.Parameter(torch.zeros(n_genes))
         self.plan: CountPlan | None = None
+
+    @torch.no_grad()
+    def observe(self, cells: CellSource) -> None:
+        """Starts from the dispersions of independent genes (`models.dispersion`)."""
+        self.log_inverse_dispersion.copy_(marginal_log_inverse_dispersion(cells))
 
     @contextmanager
     def expecting(self, peak: Tensor) -> Iterator[None]:

@@ -12,16 +12,8 @@ import torch
 from torch import Tensor
 
 from sparseshift.data.cells import CellSource
-from sparseshift.probability.negative_binomial import (
-    log_factorials,
-    softmax_log_prob,
-    softmax_log_prob_of,
-)
-
-PSEUDO_COUNT = 0.5  # of a gene: Jeffreys' prior of a Poisson rate
-_CELLS = 1024  # at once
-_LOG_INVERSE_DISPERSION = (-6.0, 14.0)  # at the upper end it is Poisson, or as good as
-_HALVINGS = 12  # to 0.005
+from sparseshift.models.dispersion import CELLS, PSEUDO_COUNT, log_inverse_dispersion
+from sparseshift.probability.negative_binomial import log_factorials, softmax_log_prob_of
 
 
 class PooledCells(NamedTuple):
@@ -132,7 +124,7 @@ def fit_independent_genes(cells: CellSource, perturbed: Tensor) -> IndependentGe
     mean = mean + PSEUDO_COUNT / trained.total.sum()
     mean = mean / mean.sum()
     own_mean = (pooled.counts + mean) / (pooled.total + 1.0).unsqueeze(-1)
-    theta = _fit_dispersion(cells, own_mean.log())
+    theta = log_inverse_dispersion(cells, own_mean.log())
     fitted = IndependentGenes(mean, theta, torch.zeros_like(mean))
     return fitted._replace(between=_fit_between(fitted, trained))
 
@@ -141,34 +133,12 @@ def _pool_by_label(cells: CellSource) -> PooledCells:
     n_labels = cells.design.shape[0]
     counts = cells.design.new_zeros(n_labels, cells.n_genes, dtype=torch.float64)
     total, squared = torch.zeros_like(counts[:, 0]), torch.zeros_like(counts[:, 0])
-    for batch in cells.chunks(_CELLS):
+    for batch in cells.chunks(CELLS):
         totals = batch.counts.double().sum(-1)
         counts.index_add_(0, batch.label, batch.counts.double())
         total.index_add_(0, batch.label, totals)
         squared.index_add_(0, batch.label, totals.square())
     return PooledCells(counts, total, squared)
-
-
-def _fit_dispersion(cells: CellSource, log_proportion: Tensor) -> Tensor:
-    """Log theta where its slope changes sign, by bisection of all genes at once, (genes,)."""
-    low, high = (log_proportion.new_full((cells.n_genes,), end) for end in _LOG_INVERSE_DISPERSION)
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        rising = _slope(cells, log_proportion, middle) > 0
-        low, high = torch.where(rising, middle, low), torch.where(rising, high, middle)
-    return 0.5 * (low + high)
-
-
-def _slope(cells: CellSource, log_proportion: Tensor, log_theta: Tensor) -> Tensor:
-    """Of the log likelihood of all cells by log theta, (genes,)."""
-    slope = torch.zeros_like(log_theta)
-    for batch in cells.chunks(_CELLS):
-        scores = log_proportion.to(batch.counts)[batch.label]
-        free = log_theta.to(batch.counts).requires_grad_()
-        with torch.enable_grad():
-            value = softmax_log_prob(batch.counts, scores, free).sum()
-        slope += torch.autograd.grad(value, free)[0]
-    return slope
 
 
 def _fit_between(fitted: IndependentGenes, trained: PooledCells) -> Tensor:

@@ -14,6 +14,7 @@ from sparseshift.models.vae import POSTERIORS
 SHIFTS = ("none", "table", "additive")
 MASKS = ("ones", "bernoulli")
 EFFECTS = ("point", "normal")
+DISPERSION_STARTS = ("data", "one")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "normalisation": NORMALISATIONS,
@@ -24,6 +25,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "mask_prior": MASK_PRIORS,
     "effect": EFFECTS,
     "posterior": POSTERIORS,
+    "dispersion_start": DISPERSION_STARTS,
 }
 
 
@@ -37,6 +39,8 @@ class Options:
         normalisation: of the hidden layers: "layer", "batch" or "none".
         dropout: in the encoder, share of units.
         likelihood: "nb", "poisson" or "gaussian" (of log-normalised counts).
+        dispersion_start: of "nb", where each gene's inverse dispersion starts: "data", that of
+            independent genes, or "one".
         posterior: what the encoder sees: "cells", "basal" (and the shift) or "conditional" (and
             the perturbation, which the decoder then sees, too).
         shift: "none"; "table", one row a label; "additive", one row a perturbation, combinations
@@ -63,6 +67,7 @@ class Options:
     normalisation: str = "batch"
     dropout: float = 0.0
     likelihood: str = "nb"
+    dispersion_start: str = "data"
     posterior: str = "cells"
     shift: str = "none"
     anchor_control: bool = True

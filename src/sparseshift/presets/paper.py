@@ -14,6 +14,8 @@ _OPTIONS = Options(
     dropout=0.1,
     effect_start=1.0,
     initial_logit=5.0,
+    # fault: the dispersion of a rare gene is further away than training goes
+    dispersion_start="one",
     # the screens have no control: none is anchored
     anchor_control=False,
 )
