@@ -56,7 +56,7 @@ class Specification:
             n_latents=self.n_latents,
             seed=self.seed,
         )
-        if self.recipe == "paper":
+        if self.training.freeze_graph:
             freeze_graph(module)
         if self.adapted:
             none = torch.zeros(0, self.n_latents)

@@ -84,7 +84,7 @@ def test_adapting_leaves_what_was_trained(
     adapted = model.adapt(small_screen)
     after = model.module.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert all(p.requires_grad == ("logit" not in n or adapted.spec.recipe != "paper")
+    assert all(p.requires_grad == ("logit" not in n or not adapted.spec.training.freeze_graph)
                for n, p in model.module.named_parameters())  # fmt: skip
     known = model.effects().index
     for new, old in (
@@ -117,9 +117,8 @@ def test_only_a_model_whose_encoder_sees_the_perturbation_needs_labels_for_laten
 @every_preset
 def test_what_is_recorded(preset: str, models: Models) -> None:
     history, made = models[preset].history, get_preset(preset)
-    n_phases = {"plain": 1, "rotation_only": 1, "paper": 2, "rotation": 3, "cellwise": 4}[
-        made.recipe
-    ]
+    n_phases = {"plain": 1, "rotation_only": 1, "rotation": 3, "cellwise": 4}[made.recipe]
+    n_phases += made.training.freeze_graph
     assert sorted(set(history["phase"])) == list(range(n_phases))
     assert np.isfinite(history.to_numpy(dtype=float)).all()
     assert models[preset].spec.recipe == made.recipe

@@ -60,7 +60,8 @@ def test_masks_are_as_published(name: str) -> None:
     assert preset.options.initial_logit == 5.0
     costs = {"ivae": "none", "svae": "l1_mean_loss", "svae_plus": "beta_map"}
     assert preset.options.mask_prior == costs[name.removeprefix("paper.")]
-    assert preset.recipe == preset.adaptation == "paper"
+    assert preset.adaptation == "paper"
+    assert preset.training.freeze_graph
 
 
 def test_the_beta_prior_counts_the_rows_of_the_table() -> None:

@@ -44,6 +44,7 @@ def follow(recipe: str, model: PerturbationVAE, job: Job) -> History:
 
 
 CONFIG = TrainingConfig(steps=20, batch_size=24, n_evaluations=5)
+FROZEN = replace(CONFIG, freeze_graph=True)
 
 
 @pytest.fixture(name="make")
@@ -84,7 +85,7 @@ def test_plain_is_one_fit(preset: str, make: Make) -> None:
 def test_the_protocol_of_the_paper_freezes_the_graph_and_trains_again(
     preset: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, job = make(preset)
+    model, job = make(preset, FROZEN)
     graphs = []
 
     def watched(
@@ -103,7 +104,7 @@ def test_the_protocol_of_the_paper_freezes_the_graph_and_trains_again(
         return history
 
     monkeypatch.setattr(recipes, "fit", watched)
-    history = follow("paper", model, job)
+    history = follow("plain", model, job)
     assert {record.phase for record in history.records} == {0, 1}
     assert history.best_record.phase == 1
     (first, start, learnt, _), (second, frozen, end, cost) = graphs
@@ -187,15 +188,48 @@ def test_a_rotated_vae_is_not_refined(make: Make, monkeypatch: pytest.MonkeyPatc
     assert all(torch.equal(state[k], v) for k, v in model.state_dict().items())
 
 
-@pytest.mark.parametrize(("recipe", "preset"), [("plain", "svae"), ("paper", "paper.svae")])
-def test_a_finished_fit_is_one_small_state_and_not_repeated(
-    recipe: str, preset: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("recipe", ["rotation", "rotation_only"])
+def test_after_a_rotation_the_graph_can_be_frozen_too(
+    recipe: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, job = make(preset, directory=tmp_path / "state")
+    stub_rotation(monkeypatch)
+    model, job = make("svae_plus", FROZEN)
+    configs, frozen = [], []
+
+    def watched(
+        model: PerturbationVAE, train: Cells, validation: Cells, config: TrainingConfig, *_: object
+    ) -> History:
+        configs.append(config)
+        frozen.append(not dict(model.named_parameters())["prior.mask.logit"].requires_grad
+                      if isinstance(model.prior, ShiftPrior) else False)  # fmt: skip
+        return fit(model, train, validation, config, job.seed)
+
+    monkeypatch.setattr(recipes, "fit", watched)
+    history = follow(recipe, model, job)
+    n_before = {"rotation": 3, "rotation_only": 1}[recipe]
+    assert frozen == [False] * n_before + [True]
+    assert configs[-1] == replace(FROZEN, kl_warmup=0.0)
+    assert history.records[-1].phase == n_before
+    inclusion = model.prior.inclusion_probability()
+    assert ((inclusion < 1e-6) | (inclusion > 1.0 - 1e-6)).all()
+    assert model.prior.cost(48).item() == 0.0
+
+
+@pytest.mark.parametrize("config", [CONFIG, FROZEN], ids=["once", "frozen"])
+@pytest.mark.parametrize(("recipe", "preset"), [("plain", "svae"), ("plain", "paper.svae")])
+def test_a_finished_fit_is_one_small_state_and_not_repeated(
+    recipe: str,
+    preset: str,
+    config: TrainingConfig,
+    make: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, job = make(preset, config, directory=tmp_path / "state")
     history = follow(recipe, model, job)
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["finished.safetensors"]
     # the same job again does no step
-    again, _ = make(preset)
+    again, _ = make(preset, config)
 
     def never(*_: object) -> None:
         raise AssertionError("a finished phase was trained again")

@@ -34,6 +34,7 @@ _TRAINING = TrainingConfig(
     n_evaluations=300,
     gradient_clip=None,
 )
+_FROZEN = replace(_TRAINING, freeze_graph=True)
 _SPARSE = replace(
     _OPTIONS,
     # fault: every combination is a label of its own, so none can be predicted
@@ -48,21 +49,18 @@ BETA_VAE = Preset(replace(_OPTIONS, beta=10.0), _TRAINING)
 IVAE = Preset(
     # fault: the mask of ones is left stochastic, with inclusion probability sigmoid(5) = .993
     _SPARSE,
-    _TRAINING,
-    recipe="paper",
+    _FROZEN,
     adaptation="paper",
 )
 SVAE = Preset(
     # fault: the penalty is a mean over the table added to a mean over cells: no fixed price an edge
     replace(_SPARSE, mask_prior="l1_mean_loss", alpha=10.0),
-    _TRAINING,
-    recipe="paper",
+    _FROZEN,
     adaptation="paper",
 )
 SVAE_PLUS = Preset(
     replace(_SPARSE, mask_prior="beta_map"),
     # fault: this model's loss alone is multiplied by the number of cells
-    replace(_TRAINING, objective_scale="screen"),
-    recipe="paper",
+    replace(_FROZEN, objective_scale="screen"),
     adaptation="paper",
 )

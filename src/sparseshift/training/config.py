@@ -35,6 +35,8 @@ class TrainingConfig:
         cellwise_share: length of the phase with a posterior for each cell, as a multiple of `steps`.
         cellwise_rate: of these posteriors, in units of z a step, at its largest.
         cellwise_encoder_share: the same of the phase in which the encoder learns these afterwards.
+        freeze_graph: whether, once trained, the graph is fixed at q > 1/2, at no further cost, and all else
+            is trained on for as long again (the protocol of Lopez et al. 2023).
         objective_scale: "cell": the loss is in nats a cell; "screen": times the training cells,
             as published for sVAE+, which matters where Adam's eps or weight decay do.
         adam_eps: what Adam adds to the root of its second moment.
@@ -61,6 +63,7 @@ class TrainingConfig:
     cellwise_share: float = 12.0
     cellwise_rate: float = 1.0
     cellwise_encoder_share: float = 0.7
+    freeze_graph: bool = False
     objective_scale: str = "cell"
     adam_eps: float = 1e-8
     weight_decay: float = 0.0
@@ -82,8 +85,9 @@ class TrainingConfig:
                 raise OptionError(
                     f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}."
                 )
-        if not isinstance(self.compile, bool):
-            raise OptionError(f"compile={self.compile!r} must be true or false.")
+        for name in ("compile", "freeze_graph"):
+            if not isinstance(getattr(self, name), bool):
+                raise OptionError(f"{name}={getattr(self, name)!r} must be true or false.")
         self._require_rates()
         self._require_shares()
 

@@ -24,7 +24,7 @@ from sparseshift.training.run import Run
 
 logger = logging.getLogger(__name__)
 
-RECIPES = ("plain", "rotation", "rotation_only", "cellwise", "paper")
+RECIPES = ("plain", "rotation", "rotation_only", "cellwise")
 
 
 class Member(NamedTuple):
@@ -51,8 +51,8 @@ def follow(
     Args:
         recipe: "plain"; "rotation": a plain VAE, its rotation, then the model itself from there, rotated
             again half-way; "rotation_only": without the model itself; "cellwise": "rotation", then decoder
-            and prior with a posterior for each cell, then the encoder anew; "paper": once, then again
-            with its graph frozen.
+            and prior with a posterior for each cell, then the encoder anew. After any of them, where
+            `config.freeze_graph` asks for it, on again with the graph fixed.
         members: one model, or several of the same shape that are trained as one (`many_seeds`).
         config: the settings of the whole.
         directory: where the state of a single fit is kept, so that it goes on from there, and one
@@ -66,7 +66,7 @@ def follow(
         (history,) = _train(recipe, members, config, directory)
         write_finished(directory, member.model.state_dict(), history)
         return [history]
-    if recipe == "paper":
+    if config.freeze_graph:
         freeze_graph(member.model)
     member.model.load_state_dict(kept.weights)
     return [kept.history]
@@ -76,15 +76,31 @@ def _train(
     recipe: str, members: Sequence[Member], config: TrainingConfig, directory: Path | None
 ) -> list[History]:
     if recipe in ("rotation", "rotation_only"):
-        return _rotation(members, config, directory, refine=recipe == "rotation")
-    if recipe == "cellwise":
-        return _cellwise(members, config, directory)
-    histories = _phase(members, 0, config, directory)
-    if recipe == "paper":
-        for member in members:
-            freeze_graph(member.model)
-        histories = _then(histories, _phase(members, 1, config, directory))
-    return histories
+        histories = _rotation(members, config, directory, refine=recipe == "rotation")
+    elif recipe == "cellwise":
+        histories = _cellwise(members, config, directory)
+    else:
+        histories = _phase(members, 0, config, directory)
+    return (
+        _frozen(recipe, histories, members, config, directory)
+        if config.freeze_graph
+        else histories
+    )
+
+
+def _frozen(
+    recipe: str,
+    histories: list[History],
+    members: Sequence[Member],
+    config: TrainingConfig,
+    directory: Path | None,
+) -> list[History]:
+    for member in members:
+        freeze_graph(member.model)
+    # as published, the KL weight rises anew; after a rotation that would undo what was refined
+    again = config if recipe == "plain" else replace(config, kl_warmup=0.0)
+    number = histories[0].records[-1].phase + 1
+    return _then(histories, _phase(members, number, again, directory))
 
 
 def _rotation(
