@@ -46,7 +46,8 @@ CAPTIONS = {
     ),
     "n_shot_curve": (
         "I-NLL of held-out perturbations after adapting to so many of their cells (mean over draws; seeds averaged); nb_: genes "
-        "independent, exact likelihood. Lower is better; bars: standard deviation over draws of the support."
+        "independent, exact likelihood. Lower is better. Beside it, effects predicted after adapting to the same cells: Pearson r, higher is better. "
+        "Bars: standard deviation over draws of the support."
     ),
     "cells_per_perturbation": "Cells of each perturbation, after the filters.",
     "counts_per_cell": "Counts of a cell by perturbation: median, and 10 to 90 % of the cells.",

@@ -235,7 +235,7 @@ def test_a_curve_of_known_losses(supports: NestedSupports) -> None:
     losses = of_cell - np.array([0.0, 1.0, 3.0])[:, None, None]
     losses = losses + np.array([-1.0, 0.0, 1.0])[:, None]
     losses[2][:, ~np.isin(labels, ["C", "D"])] = np.nan
-    table = curve(losses, supports, KEY, SETTINGS, "loss")
+    table = curve(losses, supports.query_labels, supports, KEY, SETTINGS, "loss")
     for subset, mean, gain, n in (
         ("n_shot_2", 73 / 4, None, 4),
         ("n_shot_5", 73 / 4 - 1, 1.0, 4),

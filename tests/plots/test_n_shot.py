@@ -15,8 +15,10 @@ def table() -> pd.DataFrame:
             ("vae", "inll_macro_k100"),
             ("svae_plus", "inll_macro_k100"),
             ("nb_support", "nll_macro"),
+            ("svae_plus", "ate_pearson_r"),
+            ("support_mean", "ate_pearson_r"),
         ):
-            for seed in (0, 1) if model != "nb_support" else (pd.NA,):
+            for seed in (pd.NA,) if "support" in model else (0, 1):
                 for n in (5, 20, 100):
                     value = 200.0 - n / 50 + (0 if seed is pd.NA else seed)
                     rows.append((model, split, seed, metric, f"n_shot_{n}", value))
@@ -30,11 +32,11 @@ def table() -> pd.DataFrame:
 
 def test_a_panel_a_split_and_a_line_a_model(tmp_path: Path) -> None:
     figure = n_shot_curve(table())
-    assert [axes.get_title(loc="left") for axes in figure.axes[::2]] == [
+    assert [axes.get_title(loc="left") for axes in figure.axes[::3]] == [
         "split held_out",
         "split fold_1",
     ]
-    for axes, closely in zip(figure.axes[::2], figure.axes[1::2], strict=True):
+    for axes, closely in zip(figure.axes[::3], figure.axes[1::3], strict=True):
         drawn = [c.get_label() for c in closely.containers if isinstance(c, ErrorbarContainer)]
         assert drawn == ["vae", "svae_plus"]
         found = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
@@ -48,6 +50,12 @@ def test_a_panel_a_split_and_a_line_a_model(tmp_path: Path) -> None:
             np.asarray(lines["nb_support"].get_ydata(), dtype=float), [199.9, 199.6, 198.0]
         )
         assert list(axes.get_xticks()) == [5, 20, 100]
+    for axes in figure.axes[2::3]:
+        found = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
+        assert {c.get_label() for c in found} == {"svae_plus", "support_mean"}
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert sorted(shown) == ["nb_support", "support_mean", "svae_plus", "vae"]
     figure.savefig(tmp_path / "figure.png")
 
 

@@ -1,9 +1,10 @@
-"""How few cells are enough: likelihood of held-out perturbations after adapting to n of their cells."""
+"""How few cells are enough: held-out perturbations after adapting to n of their cells."""
 
 import re
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
@@ -18,55 +19,66 @@ from sparseshift.plots.style import (
 )
 
 SIMPLE = "nb_"
+WITHOUT_MODEL = ("mean_effect", "support_mean", "support_mean_shrunk")
 _LOSS = re.compile(r"(inll_macro_k\d+|nll_macro)")
+_EFFECT = re.compile(r"ate_pearson_r")
 _SUBSET = re.compile(r"n_shot_(\d+)")
 
 
 def n_shot_curve(table: pd.DataFrame) -> Figure:
-    """Draw the loss against the number of support cells, a row a split, a line a model.
+    """Draw scores against the number of support cells, a row a split, a line a model.
 
-    On the right are the models alone, whose differences are much smaller than those to independent genes.
+    On the left the loss of all, then that of the models alone, whose differences are much smaller than those
+    to independent genes; on the right the correlation of predicted effects, beside the support mean.
 
     Seeds are averaged. The bars are the standard deviation over draws of the support, where there is
     one. A model that adapts nothing has a flat line.
 
     Args:
-        table: tidy: rows `inll_macro_kK` or `nll_macro`, and `draw_sd_...`, with subset `n_shot_N`.
+        table: tidy: rows `inll_macro_kK`, `nll_macro` or `ate_pearson_r`, and `draw_sd_...`, with subset `n_shot_N`.
     """
     size = table["subset"].astype(str).str.extract(_SUBSET, expand=False)
     table = table.assign(size=pd.to_numeric(size)).dropna(subset=["size"])
-    losses = table[table["metric"].astype(str).str.fullmatch(_LOSS)]
-    if losses.empty:
+    metric = table["metric"].astype(str)
+    if not metric.str.fullmatch(_LOSS).any():
         return message_figure("No n-shot curve: nothing is held out, or supports are too small.")
-    splits = list(losses["split"].unique())
-    figure = new_figure(0.6 + 2.5 * len(splits))
-    panels = figure.subplots(len(splits), 2, squeeze=False, sharex=True)
+    splits = list(table.loc[metric.str.fullmatch(_LOSS), "split"].unique())
+    figure = new_figure(0.8 + 2.5 * len(splits))
+    panels = figure.subplots(len(splits), 3, squeeze=False, sharex=True)
     is_model = ~table["model"].astype(str).str.startswith(SIMPLE)
-    for (everything, closely), split in zip(panels, splits, strict=True):
+    for (everything, closely, effects), split in zip(panels, splits, strict=True):
         own = table["split"] == split
         everything.set_title(f"split {label(split)}", loc="left", fontsize=10.5)
         everything.set_ylabel("nats a cell\n← lower is better")
-        _draw(everything, table[own])
+        _draw(everything, table[own], _LOSS)
         closely.set_title("models only", loc="left", fontsize=10.5)
-        _draw(closely, table[own & is_model])
+        _draw(closely, table[own & is_model], _LOSS)
+        effects.set_title("effects: Pearson r\nhigher is better →", loc="left", fontsize=10.5)
+        _draw(effects, table[own], _EFFECT)
     for axes in panels[-1]:
         axes.set_xlabel("support cells")
-    handles, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    handles: dict[str, Artist] = {}
+    for axes in panels[0]:
+        handles |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside lower center", ncols=4, frameon=False, fontsize=9
+    )  # fmt: skip
     return figure
 
 
-def _draw(axes: Axes, table: pd.DataFrame) -> None:
+def _draw(axes: Axes, table: pd.DataFrame, metric: re.Pattern[str]) -> None:
     table = table.astype({"value": float})
     name = table["metric"].astype(str)
-    losses, spreads = table[name.str.fullmatch(_LOSS)], table[name.str.startswith("draw_sd_")]
-    if losses.empty:
+    is_spread = name.str.startswith("draw_sd_")
+    is_own = name.str.removeprefix("draw_sd_").str.fullmatch(metric)
+    scores, spreads = table[is_own & ~is_spread], table[is_own & is_spread]
+    if scores.empty:
         axes.set_axis_off()
         return
-    sizes = np.sort(losses["size"].unique())
-    models = ordered_models(losses["model"])
+    sizes = np.sort(scores["size"].unique())
+    models = ordered_models(scores["model"])
     for i, model in enumerate(models):
-        own = losses[losses["model"] == model].groupby("size")["value"].mean()
+        own = scores[scores["model"] == model].groupby("size")["value"].mean()
         spread = spreads[spreads["model"] == model].groupby("size")["value"].mean()
         # side by side, so that bars of equal sizes do not cover each other
         place = own.index.to_numpy() * 1.02 ** (i - (len(models) - 1) / 2)
@@ -77,7 +89,7 @@ def _draw(axes: Axes, table: pd.DataFrame) -> None:
             marker="o",
             markersize=4,
             linewidth=1.4,
-            linestyle="--" if model.startswith(SIMPLE) else "-",
+            linestyle="--" if model.startswith(SIMPLE) or model in WITHOUT_MODEL else "-",
             color=model_colour(model),
             label=label(model),
         )

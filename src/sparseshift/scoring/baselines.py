@@ -130,14 +130,11 @@ def baseline_effects(
     observed: ObservedEffects, control: str | None
 ) -> dict[str, dict[str, np.ndarray]]:
     """For each baseline the predicted effect of each scored perturbation, (genes,)."""
-    split, labels = observed.split, observed.labels
     profiles = observed.profiles
-    reference = observed.rows(split.control_a)
+    reference = observed.rows(observed.split.control_a)
     control_mean = profiles[reference].mean(0)
-    training = observed.is_training & observed.counted
-    trained = sorted(set(labels[training].tolist()) - {control})
-    cells = {label: profiles[training & (labels == label)] for label in trained}
-    effects = {label: cells[label].mean(0) - control_mean for label in trained}
+    cells = training_profiles(observed, control)
+    effects = {label: own.mean(0) - control_mean for label, own in cells.items()}
     average, between = mean_effect(effects), effect_variances(cells, effects)
     ridge = _ridge(tuple(observed.effects), effects, control)
     low_rank = fit_low_rank_effects(control_mean, effects, observed.symbols)
@@ -159,6 +156,13 @@ def baseline_effects(
         for name, effect in found.items():
             predictions[name][label] = average if effect is None else effect
     return predictions
+
+
+def training_profiles(observed: ObservedEffects, control: str | None) -> dict[str, np.ndarray]:
+    """Log-normalised training cells of each training perturbation, each (cells, genes)."""
+    training = observed.is_training & observed.counted
+    trained = sorted(set(observed.labels[training].tolist()) - {control})
+    return {t: observed.profiles[training & (observed.labels == t)] for t in trained}
 
 
 def _ridge(

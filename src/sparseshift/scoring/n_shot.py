@@ -12,7 +12,12 @@ from sparseshift.data.cell_store import CellStore
 from sparseshift.data.nested_supports import SIZES, NestedSupports, nest_supports
 from sparseshift.data.splits import Split
 from sparseshift.errors import OptionError
-from sparseshift.evaluation.intervals import Interval, hierarchical_bootstrap, macro_mean
+from sparseshift.evaluation.intervals import (
+    Interval,
+    bootstrap_mean,
+    hierarchical_bootstrap,
+    macro_mean,
+)
 from sparseshift.evaluation.likelihood_under_priors import cell_iwelbo_under
 from sparseshift.fitted_factors import FittedFactors
 from sparseshift.fitted_model import FittedModel
@@ -119,51 +124,65 @@ def score_n_shot(
     else:
         n_draws = min(n_shot.gradient_draws, supports.n_draws)
         bounds = _one_by_one(model, screen, supports, settings, n_draws)
-    return curve(-bounds, supports, key, settings, f"inll_macro_k{settings.n_particles}")
+    metric = f"inll_macro_k{settings.n_particles}"
+    return curve(-bounds, supports.query_labels, supports, key, settings, metric)
 
 
 def curve(
-    losses: np.ndarray,
+    scores: np.ndarray,
+    labels: np.ndarray,
     supports: NestedSupports,
     key: RunKey,
     settings: ScoreSettings,
     metric: str,
+    *,
+    higher_is_better: bool = False,
 ) -> pd.DataFrame:
-    """Tidy rows of the losses of query cells after adapting to nested supports, one subset a size.
+    """Tidy rows of scores after adapting to nested supports, one subset a size.
 
     For each size n, in the subset n_shot_n, over the perturbations that have n support cells:
 
-    - METRIC: mean over perturbations of the mean over their query cells of the mean over draws, with an
-      interval over perturbations and cells;
-    - gain_METRIC: by how much the same perturbations lost less than with the smallest size, paired cell by
+    - METRIC: mean over perturbations of the mean over what is scored of them (query cells, or one number) of the
+      mean over draws, with an interval over perturbations and cells;
+    - gain_METRIC: by how much the same perturbations did better than with the smallest size, paired cell by
       cell: what to read where perturbations drop out of the curve;
     - draw_sd_METRIC: standard deviation over draws of the mean over perturbations;
     - n_perturbations: how many there are.
 
     Args:
-        losses: (sizes, draws, cells), in the order of `supports.query_cells`.
+        scores: (sizes, draws, scored).
+        labels: perturbation of each of the scored, (scored,).
         supports: they were computed with.
         key: of the rows.
         settings: resamples and seed.
-        metric: name of the loss.
+        metric: name of the score.
+        higher_is_better: else it is a loss.
     """
     rows: list[tuple[str, str, Interval]] = []
-    labels = supports.query_labels
-    resample = {"n_resamples": settings.n_resamples, "seed": settings.seed}
+    sign = 1.0 if higher_is_better else -1.0
     for i, size in enumerate(supports.sizes):
-        own = {label: losses[:, :, labels == label] for label in supports.possible(size)}
+        own = {label: scores[:, :, labels == label] for label in supports.possible(size)}
         subset = f"n_shot_{size}"
-        means = {label: loss[i].mean(0) for label, loss in own.items()}
-        rows.append((metric, subset, hierarchical_bootstrap(means, macro_mean, **resample)))
+        means = {label: score[i].mean(0) for label, score in own.items()}
+        rows.append((metric, subset, _macro(means, settings)))
         if i > 0:
-            gains = {label: loss[0].mean(0) - means[label] for label, loss in own.items()}
-            gain = hierarchical_bootstrap(gains, macro_mean, **resample)
-            rows.append((f"gain_{metric}", subset, gain))
-        if losses.shape[1] > 1:
-            by_draw = np.mean([loss[i].mean(1) for loss in own.values()], axis=0)
+            gains = {
+                label: sign * (means[label] - score[0].mean(0)) for label, score in own.items()
+            }
+            rows.append((f"gain_{metric}", subset, _macro(gains, settings)))
+        if scores.shape[1] > 1:
+            by_draw = np.mean([score[i].mean(1) for score in own.values()], axis=0)
             rows.append((f"draw_sd_{metric}", subset, _number(by_draw.std(ddof=1))))
         rows.append(("n_perturbations", subset, _number(len(own))))
     return key.rows(rows)
+
+
+def _macro(groups: dict[str, np.ndarray], settings: ScoreSettings) -> Interval:
+    resample = {"n_resamples": settings.n_resamples, "seed": settings.seed}
+    if all(len(values) == 1 for values in groups.values()):  # nothing to resample within
+        numbers = [groups[name][0] for name in sorted(groups)]
+        return bootstrap_mean(np.array(numbers), **resample)
+    return hierarchical_bootstrap(groups, macro_mean, **resample)
 
 
 def _number(value: float) -> Interval:

@@ -154,6 +154,7 @@ def score_nb_n_shot(
     frames = [
         curve(
             loss,
+            labels,
             supports,
             RunKey(screen_name, name, fitted.split.name, None),
             settings,

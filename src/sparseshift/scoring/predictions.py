@@ -52,16 +52,20 @@ def predict_profiles(
     controls = with_model_counts(screen[list(split.control_a + split.control_b)], model)
     perturbed, cells = {}, {}
     for label in np.unique(labels).tolist():
-        mean, first = _sampled(model, query[labels == label], target_total, settings)
+        mean, first = sampled_profiles(model, query[labels == label], target_total, settings)
         perturbed[str(label)], cells[str(label)] = mean.mean(axis=0), first
-    mean, _ = _sampled(model, controls, target_total, settings)
+    mean, _ = sampled_profiles(model, controls, target_total, settings)
     return PredictedProfiles(perturbed, cells, mean, controls.obs_names.to_numpy(dtype=str))
 
 
-def _sampled(
+def sampled_profiles(
     model: FittedModel, cells: AnnData, target_total: float, settings: ScoreSettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of the draws, and the first of them, each (cells, genes)."""
+    """Log-normalised cells with the labels, totals and batches of these: mean of the draws, and the first.
+
+    Returns:
+        Each (cells, genes).
+    """
     first = log_normalise(model.sample(cells, seed=settings.seed), target_total)
     total = first.astype(np.float64)
     for draw in range(1, settings.n_draws):

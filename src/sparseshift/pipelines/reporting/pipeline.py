@@ -59,7 +59,11 @@ def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
         Node(
             nodes.collect,
             [fit.dataset("n_shot") for fit in fits]
-            + [f"{screen}.{split}.nb_n_shot" for split in plan.run.fits],
+            + [
+                f"{screen}.{split}.{table}"
+                for split in plan.run.fits
+                for table in ("nb_n_shot", "baseline_n_shot")
+            ],
             f"{namespace}.n_shot",
             name="collect_n_shot",
             namespace=namespace,

@@ -42,6 +42,29 @@ def score_independent_genes(
     return scores, metrics, scoring.score_nb_n_shot(fitted, screen, supports, name, settings)
 
 
+def score_n_shot_baselines(
+    screen: Any,
+    split: dict[str, Any],
+    genes: pd.DataFrame,
+    parameters: ScreenParameters,
+    evaluation: EvaluationParameters,
+    name: str,
+) -> pd.DataFrame:
+    """Effects predicted from a few support cells without a model."""
+    from sparseshift import scoring
+    from sparseshift.data.splits import Split
+    from sparseshift.screens.columns import Columns
+
+    cells, settings = Split.from_json(split), scoring.ScoreSettings(**evaluation.score_settings())
+    columns = Columns(**parameters.columns.model_dump())
+    chosen = tuple(genes.index[genes["chosen"]].tolist())
+    if not (cells.query and cells.support and evaluation.n_shot):
+        return scoring.RunKey(name, "support_mean", cells.name, None).rows([])
+    n_shot = scoring.NShotSettings(**evaluation.n_shot_settings())
+    supports = scoring.nested_supports(screen, columns, cells, chosen, n_shot, settings.seed)
+    return scoring.score_n_shot_baselines(screen, columns, cells, chosen, supports, name, settings)
+
+
 def score_n_shot(
     model: Any,
     adapted: Any,
@@ -50,7 +73,7 @@ def score_n_shot(
     evaluation: EvaluationParameters,
     key: dict[str, Any],
 ) -> pd.DataFrame:
-    """I-NLL after adapting to a few cells, and as the number of particles grows."""
+    """I-NLL and effects after adapting to a few cells, and the bound as the number of particles grows."""
     from sparseshift import scoring
     from sparseshift.data.splits import Split
 
@@ -67,6 +90,9 @@ def score_n_shot(
         columns, genes = model.spec.columns, model.spec.genes
         supports = scoring.nested_supports(screen, columns, cells, genes, n_shot, settings.seed)
         tables.append(scoring.score_n_shot(model, screen, supports, run, settings, n_shot))
+        tables.append(
+            scoring.score_n_shot_effects(model, screen, cells, supports, run, settings, n_shot)
+        )
     filled = [table for table in tables if len(table)]
     return pd.concat(filled, ignore_index=True) if filled else run.rows([])
 

@@ -16,21 +16,30 @@ def create_pipeline(plan: ProjectParameters) -> Pipeline:
         parts += [_n_shot(fit) for fit in fits]
         parts += [_as_paper(fit) for fit in published(plan, fits)]
         for split in plan.run.fits:
-            parts += [_independent_genes(screen, split), _comparison(screen, split, fits)]
+            parts += [_without_latents(screen, split), _comparison(screen, split, fits)]
         parts += [_cross_fit(plan, screen, fits)] if folds_of(plan, screen) else []
     return sum(parts, Pipeline([]))
 
 
-def _independent_genes(screen: str, split: str) -> Pipeline:
+def _without_latents(screen: str, split: str) -> Pipeline:
     on_screen = f"params:screens.{screen}"
-    step = Node(
-        bind(nodes.score_independent_genes, name=screen),
-        ["screen", "split", "genes", on_screen, "params:evaluation"],
-        ["nb_scores", "nb_metrics", "nb_n_shot"],
-        name="score_independent_genes",
-    )
+    given = ["screen", "split", "genes", on_screen, "params:evaluation"]
+    steps = [
+        Node(
+            bind(nodes.score_independent_genes, name=screen),
+            given,
+            ["nb_scores", "nb_metrics", "nb_n_shot"],
+            name="score_independent_genes",
+        ),
+        Node(
+            bind(nodes.score_n_shot_baselines, name=screen),
+            given,
+            "baseline_n_shot",
+            name="score_n_shot_baselines",
+        ),
+    ]
     return Pipeline(
-        [step],
+        steps,
         namespace=f"{screen}.{split}",
         inputs={
             "screen": f"{screen}.screen",

@@ -1,0 +1,193 @@
+"""n-shot curves of predicted effects."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+import sparseshift as ss
+from sparseshift.data.nested_supports import NestedSupports
+from sparseshift.data.splits import Split, make_split
+from sparseshift.evaluation.average_effects import log_normalise, pearson_r
+from sparseshift.fitted_model import FittedModel
+from sparseshift.scoring import RunKey, ScoreSettings
+from sparseshift.scoring.n_shot import NShotSettings, nested_supports
+from sparseshift.scoring.n_shot_effects import (
+    BASELINES,
+    SAMPLED_CELLS,
+    score_n_shot_baselines,
+    score_n_shot_effects,
+)
+from sparseshift.scoring.tidy import METRIC_COLUMNS
+from sparseshift.screens.cells import read_perturbations
+from sparseshift.screens.columns import Columns
+
+COLUMNS = Columns("gene", "ctrl")
+SETTINGS = ScoreSettings(n_draws=2, n_resamples=50, seed=4)
+N_SHOT = NShotSettings(sizes=(2, 5, 12), n_draws=3, min_query=5, gradient_draws=1)
+KEY = RunKey("small", "model", "split", 0)
+Models = dict[str, FittedModel]
+
+
+@pytest.fixture(scope="module")
+def split(small_screen: AnnData) -> Split:
+    """What the fitted models have not seen."""
+    labels = read_perturbations(small_screen, COLUMNS)
+    held_out = ["C", "D", "C+D", "A+C"]
+    names = list(small_screen.obs_names)
+    return make_split(names, labels, "ctrl", name="split", held_out=held_out, seed=0)
+
+
+@pytest.fixture(scope="module")
+def supports(small_screen: AnnData, split: Split) -> NestedSupports:
+    """All four perturbations have 2 and 5 support cells, C and D 12."""
+    return nested_supports(small_screen, COLUMNS, split, small_screen.var_names, N_SHOT)
+
+
+class Profiles:
+    """Log-normalised means by hand."""
+
+    def __init__(self, screen: AnnData, split: Split) -> None:
+        counts = screen.X.toarray()
+        names = screen.obs_names
+        control = names.isin([*split.control_a, *split.control_b])
+        self.total = float(np.median(counts[control].sum(1)))
+        self.table = pd.DataFrame(log_normalise(counts, self.total), index=names)
+
+    def mean(self, names: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Of cells by name."""
+        return self.table.loc[list(names)].to_numpy().mean(0)
+
+
+def value_of(table: pd.DataFrame, metric: str, subset: str, model: str = "model") -> float:
+    """The one value."""
+    chosen = (table["metric"] == metric) & (table["subset"] == subset) & (table["model"] == model)
+    assert chosen.sum() == 1
+    return float(table.loc[chosen, "value"].iloc[0])
+
+
+def test_the_support_mean_sees_the_cells_of_each_support(
+    small_screen: AnnData, split: Split, supports: NestedSupports
+) -> None:
+    genes = tuple(small_screen.var_names)
+    table = score_n_shot_baselines(
+        small_screen, COLUMNS, split, genes, supports, "small", SETTINGS
+    )
+    assert list(table["model"].unique()) == list(BASELINES)
+    assert table["seed"].isna().all()
+    profiles = Profiles(small_screen, split)
+    start, other = profiles.mean(split.control_a), profiles.mean(split.control_b)
+    for size in supports.sizes:
+        found = [
+            [
+                pearson_r(
+                    profiles.mean(supports.order[label][draw, :size]) - start,
+                    profiles.mean(supports.query[label]) - other,
+                )
+                for draw in range(3)
+            ]
+            for label in supports.possible(size)
+        ]
+        subset = f"n_shot_{size}"
+        mean = value_of(table, "ate_pearson_r", subset, "support_mean")
+        assert mean == pytest.approx(np.mean(found), abs=1e-5)
+        spread = value_of(table, "draw_sd_ate_pearson_r", subset, "support_mean")
+        assert spread == pytest.approx(np.mean(found, axis=0).std(ddof=1), abs=1e-5)
+
+    # the gain is of the same perturbations, and up is better
+    def of(label: str, size: int) -> float:
+        truth = profiles.mean(supports.query[label]) - other
+        seen = [profiles.mean(supports.order[label][d, :size]) - start for d in range(3)]
+        return float(np.mean([pearson_r(s, truth) for s in seen]))
+
+    expected = np.mean([of(label, 12) - of(label, 2) for label in supports.possible(12)])
+    gain = value_of(table, "gain_ate_pearson_r", "n_shot_12", "support_mean")
+    assert gain == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_mean_effect_is_the_same_for_every_support(
+    small_screen: AnnData, split: Split, supports: NestedSupports
+) -> None:
+    genes = tuple(small_screen.var_names)
+    table = score_n_shot_baselines(
+        small_screen, COLUMNS, split, genes, supports, "small", SETTINGS
+    )
+    own = table[table["model"] == "mean_effect"]
+    assert "ate_delta_r" not in set(own["metric"])  # it does not vary: not defined
+    assert value_of(own, "gain_ate_pearson_r", "n_shot_5", "mean_effect") == pytest.approx(0.0)
+    assert value_of(own, "draw_sd_ate_pearson_r", "n_shot_5", "mean_effect") == pytest.approx(0.0)
+    # two cells say little: the shrunk mean is closer to the mean effect than the raw one
+    r = {m: value_of(table, "ate_pearson_r", "n_shot_2", m) for m in BASELINES}
+    assert min(r["mean_effect"], r["support_mean"]) - 0.05 <= r["support_mean_shrunk"]
+
+
+@pytest.mark.parametrize("name", ["svae_plus", "ivae"])
+def test_the_curve_is_that_of_adapted_models(
+    name: str, fitted: Models, small_screen: AnnData, split: Split, supports: NestedSupports
+) -> None:
+    model = fitted[name]
+    table = score_n_shot_effects(model, small_screen, split, supports, KEY, SETTINGS, N_SHOT)
+    profiles = Profiles(small_screen, split)
+    other = profiles.mean(split.control_b)
+
+    def sampled(own: FittedModel, cells: AnnData, n_draws: int) -> pd.DataFrame:
+        draws = [
+            log_normalise(own.sample(cells, seed=SETTINGS.seed + d), profiles.total)
+            for d in range(n_draws)
+        ]
+        return pd.DataFrame(np.mean(draws, axis=0), index=cells.obs_names)
+
+    control = small_screen[list(split.control_a)]
+    start = sampled(model, control, SETTINGS.n_draws).to_numpy().mean(0)
+    n_query = len(supports.query_cells)
+    assert SETTINGS.n_draws * n_query < SAMPLED_CELLS * len(supports.query)
+    n_draws = SETTINGS.n_draws
+    possible = supports.possible(5)
+    query = small_screen[np.concatenate([supports.query[label] for label in possible])]
+    found = []
+    for draw in range(3):
+        cells = sampled(model.adapt(small_screen[supports.support(5, draw)]), query, n_draws)
+        for label in possible:
+            effect = cells.loc[supports.query[label]].to_numpy().mean(0) - start
+            found.append(pearson_r(effect, profiles.mean(supports.query[label]) - other))
+    assert value_of(table, "ate_pearson_r", "n_shot_5") == pytest.approx(np.mean(found), abs=1e-4)
+    assert {"ate_delta_r", "gain_ate_pearson_r", "draw_sd_ate_delta_r"} <= set(table["metric"])
+
+
+def test_what_adapts_nothing_is_drawn_once(
+    fitted: Models, small_screen: AnnData, split: Split, supports: NestedSupports
+) -> None:
+    table = score_n_shot_effects(
+        fitted["vae"], small_screen, split, supports, KEY, SETTINGS, N_SHOT
+    )
+    assert not table["metric"].str.startswith("draw_sd").any()
+    assert value_of(table, "gain_ate_pearson_r", "n_shot_5") == pytest.approx(0.0, abs=1e-9)
+
+
+def test_where_there_is_no_curve_there_are_no_rows(
+    fitted: Models,
+    small_screen: AnnData,
+    training_screen: AnnData,
+    split: Split,
+    supports: NestedSupports,
+) -> None:
+    model, genes = fitted["svae_plus"], tuple(small_screen.var_names)
+    nothing = replace(supports, sizes=(), query={}, order={})
+    no_control = replace(split, control_a=(), control_b=())
+    linear = ss.fit(training_screen, "pca", perturbation="gene", control="ctrl", n_latents=2)
+    given = (KEY, SETTINGS, N_SHOT)
+    tables = [
+        score_n_shot_effects(model, small_screen, split, nothing, *given),
+        score_n_shot_effects(model, small_screen, no_control, supports, *given),
+        score_n_shot_effects(linear, small_screen, split, supports, *given),
+        score_n_shot_baselines(small_screen, COLUMNS, split, genes, nothing, "small", SETTINGS),
+        score_n_shot_baselines(
+            small_screen, COLUMNS, no_control, genes, supports, "small", SETTINGS
+        ),
+    ]
+    for table in tables:
+        assert table.empty
+        assert list(table.columns) == METRIC_COLUMNS
