@@ -53,7 +53,7 @@ def n_shot_curve(table: pd.DataFrame) -> Figure:
         _draw(everything, table[own], _LOSS)
         closely.set_title("models only", loc="left", fontsize=10.5)
         _draw(closely, table[own & is_model], _LOSS)
-        effects.set_title("effects: Pearson r\nhigher is better →", loc="left", fontsize=10.5)
+        effects.set_title("effects: Pearson r\n↑ higher is better", loc="left", fontsize=10.5)
         _draw(effects, table[own], _EFFECT)
     for axes in panels[-1]:
         axes.set_xlabel("support cells")
