@@ -32,7 +32,7 @@ from sparseshift.training.history import HISTORY_COLUMNS, History, Record
 if TYPE_CHECKING:
     from anndata import AnnData
 
-FORMAT = 3
+FORMAT = 4
 _REFINEMENTS = 100  # gradient steps of a cell
 
 
@@ -254,7 +254,9 @@ class FittedModel:
         content = json.loads((path / "model.json").read_text(encoding="utf-8"))
         if content.get("format") != FORMAT:
             raise OptionError(
-                f"{path} has model format {content.get('format')!r}; this version reads {FORMAT}."
+                f"{path} has model format {content.get('format')!r}; this version reads {FORMAT}. "
+                f"It was written by sparseshift {content.get('sparseshift', 'of unknown version')}: "
+                "read it with that, or fit it again."
             )
         spec = Specification.from_json(content["specification"])
         module = spec.build()
