@@ -81,7 +81,7 @@ class AveragedShift(NamedTuple):
     def kl_divergence(self, mean: Tensor, std: Tensor) -> Tensor:
         """As `Shift.kl_divergence`."""
         tables = self.design, self.inclusion, self.effect
-        if self.effect_variance is None and compiled.usable(*tables, mean.contiguous(), std):
+        if self.effect_variance is None and compiled.usable(*tables, std):
             return masked_shift_kl(self.label, *tables, mean, std)
         return self.moments().kl_divergence(mean, std)
 
