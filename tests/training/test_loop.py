@@ -14,9 +14,9 @@ from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.errors import TrainingError
 from sparseshift.models.build import build_model
+from sparseshift.models.priors import AveragedShift, Shift, ShiftNoise
 from sparseshift.models.vae import Noise, PerturbationVAE
 from sparseshift.presets import PRESETS, build_options
-from sparseshift.probability.bounds import ElboTerms
 from sparseshift.probability.negative_binomial import log_factorials
 from sparseshift.training.checkpoint import Checkpoint
 from sparseshift.training.config import TrainingConfig
@@ -166,14 +166,14 @@ def test_training_leaves_torchs_generator_alone(dropout: float, make_cells: Make
 def watch_batches(model: PerturbationVAE, monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
     """What each training batch holds of gene 2, filled while training."""
     seen: list[list[float]] = []
-    elbo_terms = model.elbo_terms
+    draw_noise = model.draw_noise
 
-    def watched(cells: Cells, noise: Noise, n: int = 1) -> ElboTerms:
+    def watched(cells: Cells, generator: torch.Generator) -> Noise:
         if model.training:
             seen.append(cells.counts[:, 2].tolist())
-        return elbo_terms(cells, noise, n)
+        return draw_noise(cells, generator)
 
-    monkeypatch.setattr(model, "elbo_terms", watched)
+    monkeypatch.setattr(model, "draw_noise", watched)
     return seen
 
 
@@ -266,18 +266,20 @@ def test_not_finite_names_the_cells_and_a_later_epoch_and_keeps_good_weights(
     cells = screen(make_cells, 30)
     cells.counts[:, 2] = torch.arange(30).float()
     model = model_of()
-    elbo_terms, steps = model.elbo_terms, 0
+    shift_of, steps = model.prior.shift, 0
 
-    def broken(batch: Cells, noise: Noise, n: int = 1) -> ElboTerms:
+    def broken(batch: Cells, noise: ShiftNoise) -> Shift:
         nonlocal steps
-        terms = elbo_terms(batch, noise, n)
+        averaged = shift_of(batch, noise)
+        assert isinstance(averaged, AveragedShift)
+        shift = averaged.moments()
         steps += model.training
         if steps < 3:
-            return terms
+            return shift
         bad = torch.isin(batch.counts[:, 2], torch.tensor([4.0, 17.0]))
-        return terms._replace(kl_latent=torch.where(bad, torch.inf, terms.kl_latent))
+        return shift._replace(mean=torch.where(bad.unsqueeze(1), torch.inf, shift.mean))
 
-    monkeypatch.setattr(model, "elbo_terms", broken)
+    monkeypatch.setattr(model.prior, "shift", broken)
     with pytest.raises(TrainingError) as error:
         fit(model, cells, cells, TrainingConfig(max_epochs=9), seed=0)
     text = str(error.value)

@@ -1,7 +1,9 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import nn
 
 from sparseshift.training.optimizer import FlatAdam, ParameterGroup
@@ -60,6 +62,50 @@ def test_parameters_keep_their_values_and_can_be_loaded() -> None:
     flat.step(model(x).sum() * 0.0, 0.0)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def blas_threads() -> set[int]:
+    """Of every BLAS that is loaded."""
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_blas_has_one_thread_too() -> None:
+    with threadpool_limits(2, "blas"):
+        with one_thread():
+            assert blas_threads() == {1}
+        assert blas_threads() == {2}
+
+
+def test_slopes_that_are_in_place_already_are_not_copied() -> None:
+    plain, placed = net(), net()
+    optimizers = [
+        FlatAdam([ParameterGroup(list(m.parameters()), 0.1)], 1.0) for m in (plain, placed)
+    ]
+    x = torch.randn(4, 3, dtype=torch.float64)
+    slopes = torch.autograd.grad(plain(x).square().sum(), list(plain.parameters()))
+    first, *others = placed.parameters()
+    assert first.grad is not None
+    first.grad.copy_(slopes[0])
+    # a loss whose gradient by `first` is what is already there, by the others as they are
+    loss = _InPlace.apply(first)  # type: ignore[no-untyped-call]
+    loss = loss + sum((p * s).sum() for p, s in zip(others, slopes[1:], strict=True))
+    optimizers[0].step(plain(x).square().sum(), 1.0)
+    optimizers[1].step(loss, 1.0)
+    for own, other in zip(plain.parameters(), placed.parameters(), strict=True):
+        torch.testing.assert_close(own, other)
+
+
+class _InPlace(torch.autograd.Function):
+    """Zero, with a gradient that lies where the parameter keeps its own."""
+
+    @staticmethod
+    def forward(ctx: Any, parameter: nn.Parameter) -> torch.Tensor:
+        ctx.place = parameter.grad
+        return parameter.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: torch.Tensor) -> torch.Tensor:
+        return ctx.place
 
 
 def test_one_thread_is_given_back_also_after_an_error() -> None:

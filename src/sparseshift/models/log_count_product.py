@@ -36,14 +36,20 @@ def log_count_product(counts: Tensor, weight: Tensor) -> Tensor:
 def _rows(counts: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
     """Where each cell's non-zero counts start, their genes and log(1 + count); None: too many."""
     n_cells, n_genes = counts.shape
-    room = int(SHARE * n_cells * n_genes) + n_genes  # what is collected may be a row too long
+    room = rows_room(n_cells, n_genes)
     start = torch.zeros(n_cells + 1, dtype=torch.int64)
     gene, value = torch.empty(room, dtype=torch.int32), counts.new_empty(room)
-    return (start, gene, value) if _collect(*arrays(counts, start, gene, value)) else None
+    return (start, gene, value) if collect(*arrays(counts, start, gene, value)) else None
+
+
+def rows_room(n_cells: int, n_genes: int) -> int:
+    """What `collect` needs: the counts that may be non-zero, and a row that is one too many."""
+    return int(SHARE * n_cells * n_genes) + n_genes
 
 
 @compiled
-def _collect(counts, start, gene, value):  # type: ignore[no-untyped-def]
+def collect(counts, start, gene, value):  # type: ignore[no-untyped-def]
+    """Fills rows of counts that are not zero, as log(1 + count); False if there is no room for them."""
     n_cells, n_genes = counts.shape
     k = np.uint64(0)  # unsigned: numba need not look for negative indices
     for n in range(n_cells):
@@ -61,7 +67,8 @@ def _collect(counts, start, gene, value):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _transpose(start, column, value, out_start, out_row, out_value):  # type: ignore[no-untyped-def]
+def transpose(start, column, value, out_start, out_row, out_value):  # type: ignore[no-untyped-def]
+    """Rows by columns; `out_start` comes in as zeros."""
     n_rows, n_columns = start.size - 1, out_start.size - 1
     for i in range(np.uint64(start[n_rows])):
         out_start[np.uint64(column[i] + 1)] += 1
@@ -80,8 +87,9 @@ def _transpose(start, column, value, out_start, out_row, out_value):  # type: ig
 
 
 @compiled
-def _sums(start, column, value, table, out):  # type: ignore[no-untyped-def]
-    # out[n] = sum over i of value[i] table[column[i]], four at a time: each reads and writes out[n]
+def sums(start, column, value, table, out):  # type: ignore[no-untyped-def]
+    """out[n] = sum over the i of row n of value[i] table[column[i]]."""
+    # four at a time: each reads and writes out[n]
     for n in range(out.shape[0]):
         total = out[n]
         for j in range(total.size):
@@ -107,7 +115,7 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, start: Tensor, gene: Tensor, value: Tensor) -> Tensor:
         out = weight.new_empty(len(start) - 1, weight.shape[1])
-        _sums(*arrays(start, gene, value, weight, out))
+        sums(*arrays(start, gene, value, weight, out))
         ctx.save_for_backward(start, gene, value)
         ctx.n_genes = len(weight)
         return out
@@ -116,7 +124,7 @@ class _SparseProduct(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         rows, slope = ctx.saved_tensors, grads[0].contiguous()
         by_gene = rows[0].new_zeros(ctx.n_genes + 1), *map(torch.empty_like, rows[1:])
-        _transpose(*arrays(*rows, *by_gene))
+        transpose(*arrays(*rows, *by_gene))
         out = slope.new_empty(ctx.n_genes, slope.shape[1])
-        _sums(*arrays(*by_gene, slope, out))
+        sums(*arrays(*by_gene, slope, out))
         return out, None, None, None

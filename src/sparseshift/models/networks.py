@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from sparseshift.models.log_count_product import log_count_product
 
+# far outside what data reach: keeps exp finite while early steps are wild
+LOG_VARIANCE = (-14.0, 6.0)
 NORMALISATIONS = ("layer", "batch", "none")
 
 Function = Callable[[Tensor], Tensor]
@@ -83,7 +85,7 @@ class HiddenLayer(nn.Module):
         """
         if self.training or not isinstance(self.norm, nn.BatchNorm1d):
             return self
-        mean, variance = _statistics(self.norm)
+        mean, variance = running_statistics(self.norm)
         scale = self.norm.weight * (variance + self.norm.eps).rsqrt()
         weight, bias = self.weight * scale, torch.addcmul(self.norm.bias, mean, scale, value=-1.0)
         return lambda x: torch.addmm(bias, x, weight).relu_()
@@ -94,10 +96,11 @@ class HiddenLayer(nn.Module):
         if self.bias is not None:
             self.bias.add_(amount)
         elif isinstance(self.norm, nn.BatchNorm1d):
-            _statistics(self.norm)[0].sub_(amount)
+            running_statistics(self.norm)[0].sub_(amount)
 
 
-def _statistics(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+def running_statistics(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Running means and variances of a batch normalisation, (width,) each."""
     if norm.running_mean is None or norm.running_var is None:  # unreachable: they are tracked
         raise RuntimeError("Batch normalisation has lost its running statistics.")
     return norm.running_mean, norm.running_var
@@ -199,9 +202,8 @@ class Encoder(nn.Module):
         """Counts (cells, genes), given (cells, n_given) to mean and std, each (cells, latents)."""
         h = self.hidden.of_counts(counts, given)
         mean, log_variance = self.head.forward(h).split(self.n_latents, dim=-1)
-        # clamped far outside what data reach: keeps exp finite while early steps are wild
         # hardtanh: a clamp whose gradient is one operation, not five
-        return mean, (0.5 * F.hardtanh(log_variance, -14.0, 6.0)).exp()
+        return mean, (0.5 * F.hardtanh(log_variance, *LOG_VARIANCE)).exp()
 
 
 class Decoder(nn.Module):

@@ -73,7 +73,7 @@ def softmax_log_prob_of(
         plan: of the counts; None: made from them.
     """
     with torch.no_grad():
-        t, totals = _inverse_dispersion(log_inverse_dispersion), counts.sum(-1)
+        t, totals = inverse_dispersion(log_inverse_dispersion), counts.sum(-1)
         of_counts = count_term(counts, log_inverse_dispersion, plan)
     return lambda scores: of_counts + _rates(counts, totals, scores, t)
 
@@ -84,7 +84,7 @@ def count_term(
     """Sum over genes of log G(x + t) - log G(t) - x log t, nats, (cells,), without a gradient."""
     plan = plan_counts(counts) if plan is None else plan
     with torch.no_grad():
-        return count_sums(counts, _inverse_dispersion(log_inverse_dispersion), plan).value
+        return count_sums(counts, inverse_dispersion(log_inverse_dispersion), plan).value
 
 
 def log_factorials(counts: Tensor) -> Tensor:
@@ -92,7 +92,8 @@ def log_factorials(counts: Tensor) -> Tensor:
     return torch.lgamma(counts + 1.0).sum(-1)
 
 
-def _inverse_dispersion(log_inverse_dispersion: Tensor) -> Tensor:
+def inverse_dispersion(log_inverse_dispersion: Tensor) -> Tensor:
+    """The inverse dispersion from its logarithm, which is held within 60 of 0."""
     return log_inverse_dispersion.clamp(-_LARGEST_LOG, _LARGEST_LOG).exp()
 
 
@@ -113,7 +114,7 @@ class _Compiled(torch.autograd.Function):
     def forward(
         ctx: Any, counts: Tensor, scores: Tensor, log_inverse_dispersion: Tensor
     ) -> Tensor:
-        t = _inverse_dispersion(log_inverse_dispersion)
+        t = inverse_dispersion(log_inverse_dispersion)
         value, by_score, by_log_t = kernel.slopes(counts, scores, t)
         ctx.save_for_backward(by_score, by_log_t)
         return value
@@ -137,7 +138,7 @@ class _SoftmaxLogProb(torch.autograd.Function):
     def forward(
         counts: Tensor, scores: Tensor, log_inverse_dispersion: Tensor, plan: CountPlan
     ) -> tuple[Tensor, ...]:
-        t = _inverse_dispersion(log_inverse_dispersion)
+        t = inverse_dispersion(log_inverse_dispersion)
         total = counts.sum(-1)
         proportion = scores.softmax(-1)
         log_norm = log_normaliser(scores, proportion)
@@ -171,7 +172,7 @@ class _SoftmaxLogProb(torch.autograd.Function):
         by_dispersion = (
             slope_by_gene(weight, table, series, ctx.plan)
             - weight @ by_mean
-            - _inverse_dispersion(log_t) * (weight @ log1p)
+            - inverse_dispersion(log_t) * (weight @ log1p)
         )
         return None, by_score * weight.unsqueeze(-1), by_dispersion, None
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from sparseshift.compiled import arrays, compiled, inlined
 from sparseshift.probability.elementary import exp, f32, log, log1p
 
+SCRATCH = 7  # floats a gene
 _HALF, _ONE, _TWO = f32(0.5), f32(1.0), f32(2.0)
 _V0, _V1, _V2 = f32(0.08333315111), f32(-0.0027639879), f32(0.00063040376)
 _S0, _S1, _S2 = f32(0.0833321922), f32(-0.0082459851), f32(0.0029067994)
@@ -48,7 +49,8 @@ def _exponentials(counts, scores, out):  # type: ignore[no-untyped-def]  # of on
 
 
 @compiled
-def _slopes(counts, scores, t, value, by_score, by_log_t, scratch):  # type: ignore[no-untyped-def]
+def slopes_of_cells(counts, scores, t, value, by_score, by_log_t, scratch):  # type: ignore[no-untyped-def]
+    """`slopes` into arrays that are there; scratch is (SCRATCH, genes)."""
     n_cells, n_genes = counts.shape
     value_0, slope_0, lift, mean_slope = scratch[0], scratch[1], scratch[2], scratch[3]
     by_t, by_t1, by_t2 = scratch[4], scratch[5], scratch[6]
@@ -121,8 +123,8 @@ def slopes(counts: Tensor, scores: Tensor, t: Tensor) -> tuple[Tensor, Tensor, T
         torch.empty_like(scores),
         torch.empty_like(scores),
     )
-    scratch = counts.new_empty(7, counts.shape[1])
-    _slopes(*arrays(counts, scores, t, value, by_score, by_log_t, scratch))
+    scratch = counts.new_empty(SCRATCH, counts.shape[1])
+    slopes_of_cells(*arrays(counts, scores, t, value, by_score, by_log_t, scratch))
     return value, by_score, by_log_t
 
 

@@ -92,7 +92,7 @@ class FlatAdam:
         self.parameters = [parameter for group in filled for parameter in group.parameters]
         self.rates = [group.learning_rate for group in filled]
         sizes = [sum(p.numel() for p in group.parameters) for group in filled]
-        self.values, self.gradient = _flatten(self.parameters)
+        self.values, self.gradient, self.places = _flatten(self.parameters)
         self.groups = list(zip(self.values.split(sizes), self.gradient.split(sizes), strict=True))
         self.gradient_clip = math.inf if gradient_clip is None else gradient_clip
         self.eps = eps
@@ -108,9 +108,19 @@ class FlatAdam:
         # not loss.backward(): that would zero every gradient first, and then add to it
         slopes = torch.autograd.grad(loss, [*self.parameters, *others], materialize_grads=True)
         own = slopes[: len(self.parameters)]
-        torch.cat([slope.reshape(-1) for slope in own], out=self.gradient)
+        self._gather(own)
         self._descend(rate)
         return slopes[len(own) :]
+
+    def _gather(self, slopes: Sequence[Tensor]) -> None:
+        """Into the one vector, but for those that were computed there (`models.compiled_elbo`)."""
+        moved = [
+            (place, slope)
+            for place, slope in zip(self.places, slopes, strict=True)
+            if place.data_ptr() != slope.data_ptr()
+        ]
+        if moved:
+            torch._foreach_copy_([place for place, _ in moved], [slope for _, slope in moved])
 
     @torch.no_grad()
     def _descend(self, rate: float) -> None:
@@ -142,14 +152,16 @@ class FlatAdam:
             value.copy_(state[name])
 
 
-def _flatten(parameters: Sequence[nn.Parameter]) -> tuple[Tensor, Tensor]:
-    """Values and gradients of all parameters, which become views of the two vectors."""
+def _flatten(parameters: Sequence[nn.Parameter]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Values and gradients of all parameters, which become views of these two; then those of the second."""
     values = torch.cat([p.detach().reshape(-1) for p in parameters])
     gradient = torch.zeros_like(values)
-    start = 0
-    for parameter in parameters:
-        stop = start + parameter.numel()
-        parameter.data = values[start:stop].view_as(parameter)
-        parameter.grad = gradient[start:stop].view_as(parameter)
-        start = stop
-    return values, gradient
+    sizes = [parameter.numel() for parameter in parameters]
+    places = []
+    for parameter, own, place in zip(
+        parameters, values.split(sizes), gradient.split(sizes), strict=True
+    ):
+        parameter.data = own.view_as(parameter)
+        places.append(place.view_as(parameter))
+        parameter.grad = places[-1]
+    return values, gradient, places

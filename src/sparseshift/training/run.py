@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sparseshift.data.cells import CellSource
 from sparseshift.errors import OptionError, TrainingError
+from sparseshift.models.compiled_elbo import CompiledElbo
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.probability.bounds import ElboTerms
 from sparseshift.training.best_weights import BestWeights
@@ -56,7 +57,11 @@ class Run:
         self.optimizer = optimizer_of(model, config)
         self.keeper = BestWeights(model, config.patience, validated=validation is not None)
         self.constant, self.peaks = survey(model, train)
-        self.terms = _compiled(model) if config.compile else model.elbo_terms
+        self.terms: Callable[..., ElboTerms] = model.elbo_terms
+        if config.compile:
+            self.terms = _compiled(model)
+        elif CompiledElbo.fits(model):
+            self.terms = CompiledElbo(model)
         self.loss_sum, self.n_losses = 0.0, 0  # since the last record
         self.epochs_done = 0
         self.cpu_seconds = 0.0

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch uses one CPU thread inside; what it used before, afterwards.
+    """Torch and BLAS use one CPU thread inside; what they used before, afterwards.
 
     Two threads double the CPU time of a training step and save no wall time; beside another
     process they wait for each other and make it several times slower.
@@ -16,6 +17,7 @@ def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1, "blas"):
+            yield
     finally:
         torch.set_num_threads(before)
