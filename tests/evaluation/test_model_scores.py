@@ -12,7 +12,7 @@ from sparseshift.errors import OptionError
 from sparseshift.evaluation import likelihood
 from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.evaluation.likelihood import cell_iwelbo
-from sparseshift.models import importance_weights
+from sparseshift.models import importance_weights, particle_likelihood
 from sparseshift.models.importance_weights import log_weights
 from sparseshift.models.likelihoods import NegativeBinomial
 from sparseshift.models.networks import Decoder, Encoder, Hidden
@@ -77,7 +77,7 @@ def test_chunks_change_nothing_but_the_draws(
         return decode_and_note
 
     monkeypatch.setattr(model.decoder, "prepared", watched)
-    for module in (likelihood, importance_weights):
+    for module in (likelihood, importance_weights, particle_likelihood):
         monkeypatch.setattr(module, "decoded_at_once", lambda _device: decoded)
     chunked = cell_iwelbo(model, cells, n_particles, seed=0)
     assert ((chunked - whole).abs() < 6.0 * error).all()
@@ -98,7 +98,7 @@ def test_an_encoder_that_sees_the_shift_takes_few_particles_at_once(
         return encode(counts, given)
 
     monkeypatch.setattr(model.encoder, "forward", watched)
-    for module in (likelihood, importance_weights):
+    for module in (likelihood, importance_weights, particle_likelihood):
         monkeypatch.setattr(module, "decoded_at_once", lambda _device: 600)
     cell_iwelbo(model, cells, 100, seed=0)
     assert sum(sizes) == 100 * cells.counts.numel()

@@ -5,14 +5,17 @@ from torch import Tensor
 
 from sparseshift.data.cells import CellSource
 from sparseshift.errors import OptionError
-from sparseshift.models.importance_weights import decoded_at_once, log_weights
+from sparseshift.models.importance_weights import log_weights
+from sparseshift.models.particle_likelihood import decoded_at_once
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.probability.bounds import iwelbo
 from sparseshift.training.memory import undisturbed
+from sparseshift.training.threads import one_thread
 
 _PARTICLES_DECODED = 32  # of a cell at once, at least: the cell's own terms cost as much as a few
 
 
+@one_thread()
 @undisturbed()
 @torch.no_grad()
 def cell_iwelbo(

@@ -12,16 +12,19 @@ from torch import Tensor
 
 from sparseshift.data.cells import CellSource
 from sparseshift.models.adaptation import with_new_rows
-from sparseshift.models.importance_weights import decoded_at_once, log_weights
+from sparseshift.models.importance_weights import log_weights
+from sparseshift.models.particle_likelihood import decoded_at_once
 from sparseshift.models.priors import LatentPrior
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.probability.bounds import iwelbo
 from sparseshift.probability.masked_shift import SubsetMixture
 from sparseshift.training.memory import undisturbed
+from sparseshift.training.threads import one_thread
 
 _PARTICLES_DECODED = 32  # as in `likelihood.cell_iwelbo`: the same chunks, hence the same draws
 
 
+@one_thread()
 @undisturbed()
 @torch.no_grad()
 def cell_iwelbo_under(

@@ -1,26 +1,22 @@
 """Log importance weights of particles: what the IWELBO is made of, few particles at a time."""
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from sparseshift.data.cells import Cells
+from sparseshift.models.particle_likelihood import (
+    decoded_at_once,
+    even_parts,
+    log_likelihood_of,
+)
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.probability.masked_shift import SubsetMixture
 
 _LOG_2PI = 1.8378770664093453
 
 Draw = Callable[[int], tuple[Tensor, Tensor]]
-
-
-def decoded_at_once(device: torch.device) -> int:
-    """Floats of decoder output to hold at once where nothing need be kept for a gradient.
-
-    On a CPU as much as stays in a core's cache until it is summed up, elsewhere 200 MB.
-    """
-    return 300_000 if device.type == "cpu" else 50_000_000
 
 
 @torch.no_grad()
@@ -51,28 +47,15 @@ def log_weights(
     sees_shift = model.posterior_kind == "basal"
     proposal = _with_the_shift if sees_shift else _from_the_cell
     draw = proposal(model, cells, density, generator)
-    decode, log_prob = model.decoder.prepared(), model.likelihood.prepared(cells.counts)
-    covariates = model.covariates(cells)
-    (
-        in_block,
-        in_chunk,
-    ) = (  # an encoder that sees the shift takes the counts anew for each particle
-        max(1, decoded_at_once(cells.device) // max(1, cells.n_cells * width))
-        for width in (cells.n_genes if sees_shift else model.n_latents, cells.n_genes)
-    )
-    chunks = []
-    for block in _split(n_particles, in_block):
-        z, log_ratio = draw(block)
-        sizes = _split(block, in_chunk)
-        for part, ratio in zip(z.split(sizes), log_ratio.split(sizes), strict=True):
-            chunks.append(log_prob(decode(part, covariates)).add_(ratio))
-    return torch.cat(chunks) + model.likelihood.constant(cells.counts)
-
-
-def _split(total: int, most: int) -> list[int]:
-    """Parts of `total` of nearly the same size, none larger than `most`."""
-    n = math.ceil(total / most)
-    return [(total + i) // n for i in range(n)]
+    log_prob = log_likelihood_of(model, cells)
+    # an encoder that sees the shift takes the counts anew for each particle
+    width = cells.n_genes if sees_shift else model.n_latents
+    most = max(1, decoded_at_once(cells.device) // max(1, cells.n_cells * width))
+    blocks = []
+    for n in even_parts(n_particles, most):
+        z, log_ratio = draw(n)
+        blocks.append(log_prob(z).add_(log_ratio))
+    return torch.cat(blocks) + model.likelihood.constant(cells.counts)
 
 
 def _from_the_cell(
@@ -88,7 +71,7 @@ def _from_the_cell(
 
     def draw(n_particles: int) -> tuple[Tensor, Tensor]:
         noise = _normal(n_particles, mean, generator)
-        z = mean + std * noise
+        z = torch.addcmul(mean, std, noise)
         return z, log_prior(z) + _half_square(noise) + log_volume
 
     return draw

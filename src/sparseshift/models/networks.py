@@ -77,17 +77,26 @@ class HiddenLayer(nn.Module):
         h = _normalised(self.norm, products).relu_()
         return F.dropout(h, self.dropout, self.training) if self.dropout > 0.0 else h
 
-    def prepared(self) -> Function:
-        """The layer as it is now, for many cells without a gradient.
+    def folded(self) -> tuple[Tensor, Tensor] | None:
+        """W and b, if the layer is relu(x W + b) as it is now, else None.
 
-        Batch normalisation, in eval mode a fixed scale and shift, goes into the weights: a pass
-        less over all particles.
+        Batch normalisation, in eval mode a fixed scale and shift, goes into them: a pass less over
+        all particles.
         """
-        if self.training or not isinstance(self.norm, nn.BatchNorm1d):
-            return self
+        if self.training or isinstance(self.norm, nn.LayerNorm):
+            return None
+        if self.norm is None:
+            return None if self.bias is None else (self.weight, self.bias)
         mean, variance = running_statistics(self.norm)
         scale = self.norm.weight * (variance + self.norm.eps).rsqrt()
-        weight, bias = self.weight * scale, torch.addcmul(self.norm.bias, mean, scale, value=-1.0)
+        return self.weight * scale, torch.addcmul(self.norm.bias, mean, scale, value=-1.0)
+
+    def prepared(self) -> Function:
+        """The layer as it is now, for many cells without a gradient."""
+        folded = self.folded()
+        if folded is None:
+            return self
+        weight, bias = folded
         return lambda x: torch.addmm(bias, x, weight).relu_()
 
     @torch.no_grad()

@@ -81,30 +81,32 @@ def slopes_of_cells(counts, scores, t, value, by_score, by_log_t, scratch):  # t
 
 
 @compiled
-def _rates(counts, totals, scores, t, value):  # type: ignore[no-untyped-def]
-    n_particles, n_cells, n_genes = scores.shape
-    row, by_t = np.empty(n_genes, np.float32), np.empty(n_genes, np.float32)
+def rates_of_rows(counts, totals, scores, bias, t, start, value):  # type: ignore[no-untyped-def]
+    """`rates` of scores + bias into value[start:]; row r of scores, (rows, genes), is of cell (start + r) % n."""
+    n_cells, n_genes = counts.shape
+    own, row = np.empty(n_genes, np.float32), np.empty(n_genes, np.float32)
+    by_t = np.empty(n_genes, np.float32)
     for g in range(n_genes):
         by_t[g] = _ONE / t[g]
-    for k in range(n_particles):
-        for n in range(n_cells):
-            largest = scores[k, n, 0]
-            for g in range(n_genes):
-                largest = max(largest, scores[k, n, g])
-            norm = f32(0.0)
-            for g in range(n_genes):
-                row[g] = exp(scores[k, n, g] - largest)
-                norm += row[g]
-            scale, lift = f32(0.0), -largest
-            if totals[n] > f32(0.0):
-                scale = totals[n] / norm
-                lift += log(scale)
-            log_p = f32(0.0)
-            for g in range(n_genes):
-                excess = log1p(row[g] * scale * by_t[g])
-                # log m - log(1 + m / t) first: sums of either alone are so large that digits are lost
-                log_p += counts[n, g] * (scores[k, n, g] + lift - excess) - t[g] * excess
-            value[k, n] = log_p
+    for r in range(scores.shape[0]):
+        n, largest = (start + r) % n_cells, scores[r, 0] + bias[0]
+        for g in range(n_genes):
+            own[g] = scores[r, g] + bias[g]
+            largest = max(largest, own[g])
+        norm = f32(0.0)
+        for g in range(n_genes):
+            row[g] = exp(own[g] - largest)
+            norm += row[g]
+        scale, lift = f32(0.0), -largest
+        if totals[n] > f32(0.0):
+            scale = totals[n] / norm
+            lift += log(scale)
+        log_p = f32(0.0)
+        for g in range(n_genes):
+            excess = log1p(row[g] * scale * by_t[g])
+            # log m - log(1 + m / t) first: sums of either alone are so large that digits are lost
+            log_p += counts[n, g] * (own[g] + lift - excess) - t[g] * excess
+        value[start + r] = log_p
 
 
 def slopes(counts: Tensor, scores: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,7 +139,7 @@ def rates(counts: Tensor, totals: Tensor, scores: Tensor, t: Tensor) -> Tensor:
         scores: (..., cells, genes).
         t: inverse dispersion, (genes,).
     """
-    value = scores.new_empty(scores.shape[:-1])
-    particles = (-1, *scores.shape[-2:])
-    _rates(*arrays(counts, totals, scores.view(particles), t, value.view(-1, len(counts))))
+    value, bias = scores.new_empty(scores.shape[:-1]), torch.zeros_like(t)
+    parts = counts, totals, scores.view(-1, scores.shape[-1]), bias, t
+    rates_of_rows(*arrays(*parts), 0, *arrays(value.view(-1)))
     return value
