@@ -93,8 +93,7 @@ def _rectify(x, bias, start):  # type: ignore[no-untyped-def]
 def _score(z, of_cell, layers, counts, totals, t, at_once, value):  # type: ignore[no-untyped-def]
     # z: (rows, latents), row r of cell r % n; of_cell: bias of the first layer, with covariates, (n, width)
     weights, biases = layers
-    n_cells, n_genes = counts.shape
-    n_layers, widest = len(weights), n_genes
+    n_layers, widest = len(weights), counts.shape[1]
     for k in range(n_layers):
         widest = max(widest, weights[k].shape[0])
     here, there = np.empty(at_once * widest, np.float32), np.empty(at_once * widest, np.float32)
