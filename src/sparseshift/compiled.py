@@ -5,8 +5,11 @@ and in one pass over the data, what takes torch ten or thirty. Every loop has a 
 the operations it stands for.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,18 @@ except ImportError:  # a bare machine with an accelerator
 
 Loop = Callable[..., Any]
 
+LOOPS = ("models", "probability")  # folders of the package whose files have loops
+
 _enabled = True
+
+
+@cache
+def sources_digest() -> str:
+    """Of this file and all that may have loops, 8 hexadecimal digits."""
+    here = Path(__file__)
+    others = (path for folder in LOOPS for path in sorted((here.parent / folder).glob("*.py")))
+    sources = b"".join(path.read_bytes() for path in (here, *others))
+    return hashlib.sha256(sources).hexdigest()[:8]
 
 
 def inlined(function: Loop) -> Loop:
@@ -31,9 +45,14 @@ def inlined(function: Loop) -> Loop:
 
 
 def compiled(function: Loop) -> Loop:
-    """A loop over arrays, compiled when first called and kept on disk for the next process."""
+    """A loop over arrays, compiled when first called and kept on disk for the next process.
+
+    Loops call each other, and what is kept holds those it calls. Numba looks at the file of a loop alone to tell
+    whether it is out of date, so that the name it is kept under says what all of them are like.
+    """
     if numba is None:
         return function
+    function.__qualname__ += f"_{sources_digest()}"
     # sums may be taken in any order, hence 16 terms at a time; NaN and infinity stay what they are
     flags = {"contract", "nsz", "arcp", "reassoc"}
     return numba.njit(cache=True, fastmath=flags, error_model="numpy")(function)

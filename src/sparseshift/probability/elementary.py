@@ -2,9 +2,6 @@
 
 Cephes' polynomials, errors below 2e-7 relative: calls into a mathematical library would keep the
 compiler from working on 16 numbers at once.
-
-Trap: these functions are inlined into loops that numba keeps on disk by the date of their own file. After a
-change here delete the `__pycache__` folders of the loops.
 """
 
 import numpy as np
