@@ -28,7 +28,8 @@ def honesty_card(
         model: that the report shows.
         metrics: tidy, of one screen: of fits, baselines, differences and refits.
         ceilings: of `scoring.rescale_predictions`, with the split in front; may be empty.
-        n_shot: tidy, with the rows of `scoring.particle_convergence`; may be empty.
+        n_shot: tidy, with the rows of `scoring.particle_convergence` and of `scoring.n_shot_differences`; may be
+            empty.
         splits: name to content of the split file.
         batch_warnings: of `screens.quality.batch_warnings`.
         folds: splits that are scored together, as `cross_fit`.
@@ -39,6 +40,7 @@ def honesty_card(
     own = metrics[metrics["model"] == model]
     card = {
         "does it beat the mean?": _beats(model, own, metrics),
+        "and from a few cells?": _few_cells(model, n_shot),
         "likelihood": _likelihood(model, own),
         "particles": _particles(model, n_shot),
         "what could be seen at all": _ceilings(model, ceilings),
@@ -70,6 +72,24 @@ def _beats_on(model: str, row: Mapping[Any, Any], metrics: pd.DataFrame) -> str:
         f"{r.get(model, np.nan):.2f}, those of the best simple predictor, {baseline}, with {r.get(baseline, np.nan):.2f}; "
         f"difference {_interval(row)}: {verdict}."
     )
+
+
+def _few_cells(model: str, n_shot: pd.DataFrame) -> str:
+    if n_shot.empty:
+        return ""
+    chosen = (n_shot["model"] == model) & (n_shot["metric"] == f"{_BETTER}_minus_{BEST_BASELINE}")
+    sentences = []
+    for split, rows in n_shot[chosen].groupby("split", sort=False):
+        steps = []
+        for row in rows.to_dict("records"):
+            size, baseline = str(row["subset"]).removeprefix("n_shot_").split(", ")
+            verdict = _verdict(row["value"], row["lower"], row["upper"], higher=True)
+            steps.append(f"{size} cells {_interval(row)} ({baseline}): {verdict}")
+        sentences.append(
+            f"Split {split!r}: r of {model}, adapted to a few cells of each perturbation, less that of the best simple "
+            f"predictor from the same cells: {'; '.join(steps)}."
+        )
+    return " ".join(sentences)
 
 
 def _verdict(value: float, lower: float, upper: float, *, higher: bool) -> str:

@@ -119,3 +119,29 @@ def test_folds_that_are_scored_together_are_not_told_one_by_one() -> None:
     card = honesty_card("svae", both, NOTHING, NO_CURVE, {}, [], ["fold_0"])
     assert "cross_fit" in card["does it beat the mean?"]
     assert "fold_0" not in card["does it beat the mean?"]
+
+
+def test_few_cells_are_said_size_by_size() -> None:
+    metric = "ate_pearson_r_minus_best_baseline"
+    rows = [
+        ("svae", None, metric, "n_shot_5, support_mean_shrunk", 0.1, 0.05, 0.2),
+        ("svae", None, metric, "n_shot_100, support_mean", -0.02, -0.1, 0.05),
+        ("ivae", None, metric, "n_shot_5, support_mean", 0.77, 0.7, 0.8),
+        (
+            "svae",
+            None,
+            "ate_delta_r_minus_best_baseline",
+            "n_shot_5, support_mean",
+            0.88,
+            0.8,
+            0.9,
+        ),
+    ]
+    card = honesty_card("svae", metrics_of(), NOTHING, metrics_of(*rows), {}, [])
+    text = card["and from a few cells?"]
+    assert "5 cells +0.10 (+0.05 to +0.20) (support_mean_shrunk): better, beyond noise" in text
+    assert "100 cells -0.02 (-0.10 to +0.05) (support_mean): not distinguishable from it." in text
+    assert "0.77" not in text
+    assert "0.88" not in text
+    without = honesty_card("svae", metrics_of(), NOTHING, NO_CURVE, {}, [])
+    assert "and from a few cells?" not in without

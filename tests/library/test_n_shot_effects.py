@@ -108,6 +108,22 @@ def test_the_support_mean_sees_the_cells_of_each_support(
     assert gain == pytest.approx(expected, abs=1e-5)
 
 
+def test_each_perturbation_has_a_row_too(
+    small_screen: AnnData, split: Split, supports: NestedSupports
+) -> None:
+    genes = tuple(small_screen.var_names)
+    table = score_n_shot_baselines(
+        small_screen, COLUMNS, split, genes, supports, "small", SETTINGS
+    )
+    own = table[(table["model"] == "support_mean") & (table["metric"] == "ate_pearson_r")]
+    for size in supports.sizes:
+        rows = own[own["subset"].str.startswith(f"n_shot_{size}, ")]
+        names = rows["subset"].str.removeprefix(f"n_shot_{size}, ").tolist()
+        assert sorted(names) == sorted(supports.possible(size))
+        mean = value_of(table, "ate_pearson_r", f"n_shot_{size}", "support_mean")
+        assert rows["value"].mean() == pytest.approx(mean)
+
+
 def test_the_mean_effect_is_the_same_for_every_support(
     small_screen: AnnData, split: Split, supports: NestedSupports
 ) -> None:

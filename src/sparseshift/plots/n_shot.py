@@ -22,7 +22,7 @@ SIMPLE = "nb_"
 WITHOUT_MODEL = ("mean_effect", "support_mean", "support_mean_shrunk")
 _LOSS = re.compile(r"(inll_macro_k\d+|nll_macro)")
 _EFFECT = re.compile(r"ate_pearson_r")
-_SUBSET = re.compile(r"n_shot_(\d+)")
+_SUBSET = re.compile(r"^n_shot_(\d+)$")  # not those of one perturbation
 
 
 def n_shot_curve(table: pd.DataFrame) -> Figure:

@@ -16,6 +16,7 @@ from sparseshift.scoring.effects import ObservedEffects, raw_effects
 from sparseshift.scoring.fits import score_model_predictions, score_query, score_training
 from sparseshift.scoring.mechanism import RAW_EFFECTS, compare_mechanism
 from sparseshift.scoring.n_shot import NShotSettings, nested_supports, score_n_shot, why_no_curve
+from sparseshift.scoring.n_shot_differences import n_shot_differences
 from sparseshift.scoring.n_shot_effects import score_n_shot_baselines, score_n_shot_effects
 from sparseshift.scoring.nb_scores import fit_nb, score_nb_cells, score_nb_n_shot, score_nb_query
 from sparseshift.scoring.paper_protocol import score_as_paper
@@ -70,6 +71,7 @@ __all__ = [
     "join_folds",
     "likelihood_differences",
     "n_edges",
+    "n_shot_differences",
     "nested_supports",
     "particle_convergence",
     "predict_profiles",

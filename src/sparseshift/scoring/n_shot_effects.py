@@ -15,6 +15,7 @@ from sparseshift.evaluation.average_effects import (
     sampling_variance,
 )
 from sparseshift.evaluation.delta_against_mean import delta_against_mean
+from sparseshift.evaluation.intervals import Interval
 from sparseshift.fitted_factors import FittedFactors
 from sparseshift.models.baselines import mean_effect, shrunk_effect
 from sparseshift.models.priors import StandardNormalPrior
@@ -73,7 +74,10 @@ class _Curves:
         self.scores[(slice(None), *place)] = found
 
     def rows(self, key: RunKey, settings: ScoreSettings) -> pd.DataFrame:
-        """Rows of `n_shot.curve`; a metric that is not defined for some perturbation has none."""
+        """Rows of `n_shot.curve`, and the mean over draws of each perturbation, subset "n_shot_N, NAME".
+
+        A metric that is not defined for some perturbation has none.
+        """
         frames = []
         for metric, scores in zip(METRICS, self.scores, strict=True):
             possible = [
@@ -92,7 +96,17 @@ class _Curves:
                         higher_is_better=True,
                     )
                 )
+                frames.append(key.rows(self._by_perturbation(metric, scores)))
         return pd.concat(frames, ignore_index=True) if frames else key.rows([])
+
+    def _by_perturbation(self, metric: str, scores: np.ndarray) -> list[tuple[str, str, Interval]]:
+        means = dict(zip(self.supports.sizes, scores.mean(axis=1), strict=True))
+        return [
+            (metric, f"n_shot_{size}, {label}", Interval(float(own[i]), np.nan, np.nan))
+            for size, own in means.items()
+            for i, label in enumerate(self.labels.tolist())
+            if label in self.supports.possible(size)
+        ]
 
 
 def score_n_shot_baselines(

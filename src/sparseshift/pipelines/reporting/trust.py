@@ -53,6 +53,13 @@ def trust_nodes(plan: ProjectParameters, screen: str) -> list[Node]:
             namespace=namespace,
         ),
         Node(
+            bind(nodes.compare_n_shot, screen=screen, folds=folds_of(plan, screen)),
+            [f"{namespace}.n_shot", "params:evaluation"],
+            f"{namespace}.n_shot_differences",
+            name="compare_n_shot",
+            namespace=namespace,
+        ),
+        Node(
             bind(
                 nodes.write_honesty_card,
                 n_ceilings=len(compared),
@@ -63,6 +70,7 @@ def trust_nodes(plan: ProjectParameters, screen: str) -> list[Node]:
                 f"{screen}_metrics",
                 f"{screen}.batch_balance",
                 f"{namespace}.n_shot",
+                f"{namespace}.n_shot_differences",
                 "params:report",
                 *(f"{screen}.{split}.ceilings" for split in compared),
                 *(f"{screen}.{split}.split" for split in splits),

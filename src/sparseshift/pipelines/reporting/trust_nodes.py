@@ -4,7 +4,11 @@ from typing import Any
 
 import pandas as pd
 
-from sparseshift.pipelines.parameters import ReportParameters, ScreenParameters
+from sparseshift.pipelines.parameters import (
+    EvaluationParameters,
+    ReportParameters,
+    ScreenParameters,
+)
 
 
 def score_refits(
@@ -72,6 +76,16 @@ def keep_graph(effects: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     return edges, latents, graphml(edges[is_edge].drop(columns="stable"), latents)
 
 
+def compare_n_shot(
+    n_shot: pd.DataFrame, evaluation: EvaluationParameters, *, screen: str, folds: list[str]
+) -> pd.DataFrame:
+    """Effects predicted after a few cells, models less the best predictor from the same cells."""
+    from sparseshift import scoring
+
+    settings = scoring.ScoreSettings(**evaluation.score_settings())
+    return scoring.n_shot_differences(n_shot, folds, screen, settings)
+
+
 def find_interactions(
     latents: pd.DataFrame, screen: Any, parameters: ScreenParameters
 ) -> pd.DataFrame:
@@ -108,6 +122,7 @@ def write_honesty_card(
     metrics: pd.DataFrame,
     balance: pd.DataFrame,
     n_shot: pd.DataFrame,
+    few_cells: pd.DataFrame,
     report: ReportParameters,
     *tables: Any,
     n_ceilings: int,
@@ -125,5 +140,11 @@ def write_honesty_card(
     ceilings = pd.concat(filled, ignore_index=True) if filled else tables[0]
     content = dict(zip(splits, tables[n_ceilings:], strict=True))
     return honesty_card(
-        report.model, metrics, ceilings, n_shot, content, batch_warnings(balance), folds
+        report.model,
+        metrics,
+        ceilings,
+        pd.concat([n_shot, few_cells], ignore_index=True) if len(few_cells) else n_shot,
+        content,
+        batch_warnings(balance),
+        folds,
     )
