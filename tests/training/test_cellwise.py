@@ -1,5 +1,6 @@
 """Training with a posterior for each cell: what moves, what stays, what repeats."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,9 +13,9 @@ from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.errors import TrainingError
 from sparseshift.models.vae import PerturbationVAE
-from sparseshift.probability.bounds import ElboTerms
 from sparseshift.training import recipes
-from sparseshift.training.cellwise import fit_cellwise
+from sparseshift.training.cellwise import CellwiseRun, fit_cellwise
+from sparseshift.training.checkpoint import Checkpoint
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.recipes import Member, follow
 
@@ -70,7 +71,7 @@ def test_decoder_prior_and_posteriors_learn_and_the_encoder_stays(make: Make) ->
     before = parts(model)
     mean, std = model.posterior(cells)
     start = elbo(model, cells, torch.cat([mean, std.log()], 1).detach())
-    posteriors = fit_cellwise(model, cells, CONFIG.part(20.0), seed=0)
+    posteriors = fit_cellwise(model, cells, CONFIG.part(20.0), seed=0).posteriors
     after = parts(model)
     assert same(before["encoder"], after["encoder"])
     assert not same(before["decoder"], after["decoder"])
@@ -122,28 +123,91 @@ def test_afterwards_the_encoder_learns_and_all_else_stays(
     assert model.decoder.training
 
 
-def test_after_an_interruption_the_numbers_are_the_same(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def n_steps(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts steps of cells' posteriors; one that begins when none is "left" is the process's last."""
+    counts = Counter(left=10**6)
+    step = CellwiseRun._step
+
+    def counted(self: CellwiseRun, index: Tensor, share: float) -> None:
+        if counts["left"] == 0:
+            raise KeyboardInterrupt
+        counts.update(left=-1, done=1)
+        step(self, index, share)
+
+    monkeypatch.setattr(CellwiseRun, "_step", counted)
+    return counts
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_what_was_interrupted_goes_on_from_the_last_epoch(
+    make: Make, tmp_path: Path, n_steps: Counter[str], dropout: float
+) -> None:
+    def new() -> tuple[PerturbationVAE, Cells]:
+        model, cells = make()
+        for layer in model.decoder.hidden.layers:
+            layer.dropout = dropout
+        return model, cells
+
+    whole, cells = new()
+    run = fit_cellwise(whole, cells, CONFIG, seed=3)
+    assert n_steps["done"] == 21  # seven epochs of three
+    checkpoint = Checkpoint(tmp_path / "state.safetensors", interval=0.0)
+    # in the middle of the fourth epoch; at the very beginning of the next that is done; to the end
+    for left, finished in ((11, 3), (3, 4), (100, 7)):
+        n_steps["left"] = left
+        torch.manual_seed(left)
+        model, cells = new()
+        with suppress(KeyboardInterrupt):
+            resumed = fit_cellwise(model, cells, CONFIG, seed=3, checkpoint=checkpoint)
+        state = checkpoint.read()
+        assert state is not None
+        assert state[1]["epochs_done"] == finished
+    assert n_steps["done"] == 21 + 11 + 3 + 9
+    assert same([*model.state_dict().values()], [*whole.state_dict().values()])
+    assert same([*vars(resumed.posteriors).values()], [*vars(run.posteriors).values()])
+    # what is finished is not done again
+    again, cells = new()
+    last = fit_cellwise(again, cells, CONFIG, seed=3, checkpoint=checkpoint)
+    assert n_steps["done"] == 44
+    assert same([*again.state_dict().values()], [*whole.state_dict().values()])
+    assert torch.equal(last.posteriors.mean, run.posteriors.mean)
+    assert last.cpu_seconds == resumed.cpu_seconds > 0.0
+
+
+def test_a_state_of_other_cells_is_not_gone_on_from(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = Checkpoint(tmp_path / "state.safetensors", interval=0.0)
+    model, cells = make()
+    fit_cellwise(model, cells, CONFIG, seed=3, checkpoint=checkpoint)
+    fewer = cells.take(torch.arange(40))
+    alone, again = make()[0], make()[0]
+    fit_cellwise(alone, fewer, CONFIG, seed=3)
+    fit_cellwise(again, fewer, CONFIG, seed=3, checkpoint=checkpoint)
+    assert "is of another fit: this one starts anew" in caplog.text
+    assert same([*again.state_dict().values()], [*alone.state_dict().values()])
+
+
+@pytest.mark.parametrize("left", [1, 10])
+def test_after_an_interruption_the_whole_ends_with_the_same_numbers(
+    make: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    n_steps: Counter[str],
+    left: int,
 ) -> None:
     monkeypatch.setattr(recipes, "start_from_rotation", lambda *_, **__: None)
+    monkeypatch.setattr(Checkpoint, "is_due", lambda _checkpoint: True)
     whole, cells = make()
-    follow("cellwise", [Member(whole, cells, cells, 3)], CONFIG)
-    original = ElboTerms.negative_elbo
-    left = 10
-
-    def stop(self: ElboTerms, *args: int) -> Tensor:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise KeyboardInterrupt
-        return original(self, *args)
-
-    monkeypatch.setattr(ElboTerms, "negative_elbo", stop)
+    (history,) = follow("cellwise", [Member(whole, cells, cells, 3)], CONFIG)
+    n_steps["left"] = left
     for _ in range(2):  # stopped in the middle of the cells' posteriors, then to the end
         model, cells = make()
         with suppress(KeyboardInterrupt):
-            follow("cellwise", [Member(model, cells, cells, 3)], CONFIG, tmp_path / "state")
-    assert left < 0
+            (resumed,) = follow("cellwise", [Member(model, cells, cells, 3)], CONFIG, tmp_path)
+        n_steps["left"] = 10**6
+    assert resumed.records == history.records
     assert same([*model.state_dict().values()], [*whole.state_dict().values()])
 
 

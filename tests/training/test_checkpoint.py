@@ -127,3 +127,24 @@ def test_states_are_written_no_more_often_than_asked(
     assert not checkpoint.is_due()
     now = 110.5
     assert checkpoint.is_due()
+
+
+def test_states_that_take_long_to_write_are_written_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    replace = Path.replace
+
+    def slow(self: Path, target: Path) -> Path:
+        nonlocal now
+        now += 2.0
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", slow)
+    checkpoint = Checkpoint(tmp_path / "state.safetensors", interval=1.0)
+    checkpoint.write(TENSORS, HEADER)
+    now += 39.0
+    assert not checkpoint.is_due()
+    now += 1.5
+    assert checkpoint.is_due()

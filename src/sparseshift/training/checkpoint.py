@@ -25,22 +25,25 @@ class Checkpoint:
 
     Args:
         path: of the file; its folder is made.
-        interval: least seconds between two states; what ends a fit is always written.
+        interval: least seconds between two states, longer in proportion where writing one takes more than
+            50 ms; what ends a fit is always written.
     """
 
     def __init__(self, path: Path, interval: float = 1.0) -> None:
         self.path = path
         self.interval = interval
+        self._pause = interval
         self._written = time.monotonic()
 
     def is_due(self) -> bool:
         """Whether enough time has passed since the last state."""
-        return time.monotonic() - self._written >= self.interval
+        return time.monotonic() - self._written >= self._pause
 
     def write(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
         """Replaces the state."""
         from safetensors.torch import save_file
 
+        start = time.monotonic()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         owner = f"{os.getpid()}-{threading.get_native_id()}"
         part = self.path.with_name(f"{self.path.stem}.{owner}.part")
@@ -49,6 +52,7 @@ class Checkpoint:
         with suppress(FileNotFoundError):  # another process has finished this fit and cleared up
             part.replace(self.path)
         self._written = time.monotonic()
+        self._pause = self.interval * max(1.0, (self._written - start) / 0.05)
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The latest state; None if there is none, or none that can be read."""

@@ -1,7 +1,5 @@
 """The training loop: data resident on the device, index-gather batches, Adam, best weights kept."""
 
-import logging
-
 import torch
 
 from sparseshift.data.cells import CellSource
@@ -11,10 +9,9 @@ from sparseshift.training.config import TrainingConfig
 from sparseshift.training.history import History
 from sparseshift.training.memory import undisturbed
 from sparseshift.training.precision import products
+from sparseshift.training.resumable import go_through
 from sparseshift.training.run import Run
 from sparseshift.training.threads import one_thread
-
-logger = logging.getLogger(__name__)
 
 
 @one_thread()
@@ -45,15 +42,6 @@ def fit(
     with torch.random.fork_rng(), products(config.precision):
         torch.manual_seed(seed)  # dropout draws from the global generator
         run = Run(model, train, validation, config, seed)
-        saved = None if checkpoint is None else checkpoint.read()
-        if checkpoint is not None and saved is not None:
-            if run.fits(*saved):
-                run.load(*saved)
-            else:
-                logger.warning("%s is of another fit: this one starts anew.", checkpoint.path)
-        while not run.finished:
-            run.epoch()
-            if checkpoint is not None and (run.finished or checkpoint.is_due()):
-                checkpoint.write(*run.dump())
+        go_through(run, checkpoint)
         run.keeper.restore()
         return run.history()

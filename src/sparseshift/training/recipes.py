@@ -1,7 +1,6 @@
 """How a fit is put together of phases: at once, rotate then refine, or as the public code does."""
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -131,20 +130,23 @@ def _cellwise(
 ) -> list[History]:
     histories = _rotation(members, config, directory, refine=True)
     by_cell = config.part(config.cellwise_share)
-    start = time.process_time()
+    checkpoint = None if directory is None else Checkpoint(directory / "cellwise.safetensors")
+    seconds = []
     for member in members:
         member.model.decoder.held = True  # noise between the cells of a batch would bend it
-        # without a checkpoint of its own: after a crash it is done again, with the same numbers
-        fit_cellwise(member.model, member.train, by_cell, member.seed)
+        run = fit_cellwise(member.model, member.train, by_cell, member.seed, checkpoint)
+        seconds.append(run.cpu_seconds)
         for part in (member.model.decoder, member.model.likelihood, member.model.prior):
             part.requires_grad_(False)
-    seconds = (time.process_time() - start) / len(members)
     learn = replace(config.part(config.cellwise_encoder_share), kl_warmup=0.0)
     histories = _then(histories, _phase(members, 3, learn, directory))
     for member in members:
         member.model.decoder.held = False
         member.model.requires_grad_(True)
-    return [h._replace(cpu_seconds=h.cpu_seconds + seconds) for h in histories]
+    return [
+        history._replace(cpu_seconds=history.cpu_seconds + own)
+        for history, own in zip(histories, seconds, strict=True)
+    ]
 
 
 def _rotate(members: Sequence[Member], *, last: bool = True) -> None:

@@ -18,6 +18,7 @@ from sparseshift.probability.bounds import ElboTerms
 from sparseshift.training.best_weights import BestWeights
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.history import History, Record
+from sparseshift.training.moving_parts import put_moving_parts, take_moving_parts, under
 from sparseshift.training.optimizer import FlatAdam, ParameterGroup
 from sparseshift.training.schedule import Schedule
 from sparseshift.training.validation import Validation, chunk_size, validate
@@ -168,9 +169,14 @@ class Run:
         """What happened so far, and which of it belongs to the best weights."""
         return History(tuple(self.keeper.records), self.keeper.best, self.cpu_seconds)
 
-    def dump(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def tensors(self, *, finished: bool) -> dict[str, Tensor]:
         """All that `load` needs to go on, bit for bit; of a finished fit the best weights alone."""
-        header = {
+        best = {f"best/{name}": value for name, value in self.keeper.state.items()}
+        return best if finished else best | take_moving_parts(*self._moving())
+
+    def header(self) -> dict[str, Any]:
+        """Progress and records."""
+        return {
             "epochs_done": self.epochs_done,
             "finished": self.finished,
             "records": [list(record) for record in self.keeper.records],
@@ -180,54 +186,24 @@ class Run:
             "n_losses": self.n_losses,
             "cpu_seconds": self.cpu_seconds,
         }
-        tensors = {f"best/{name}": value for name, value in self.keeper.state.items()}
-        if not self.finished:
-            tensors |= {f"model/{name}": v for name, v in self.model.state_dict().items()}
-            tensors |= {f"optimizer/{name}": v for name, v in self.optimizer.state().items()}
-            tensors |= {"generator": self.generator.get_state()}
-            tensors |= {"torch_rng": torch.get_rng_state()}
-            if self.model.device.type == "cuda":
-                tensors |= {"cuda_rng": torch.cuda.get_rng_state(self.model.device)}
-        # safetensors refuses tensors that share memory, as flat parameters do
-        return {name: value.clone() for name, value in tensors.items()}, header
-
-    def fits(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> bool:
-        """Whether a state is one of this fit: the same numbers by name, in the same shapes."""
-        own, expected = self.dump()
-        if not set(header) >= set(expected):
-            return False
-        needed = {n: t for n, t in own.items() if n.startswith("best/") or not header["finished"]}
-        return all(n in tensors and tensors[n].shape == t.shape for n, t in needed.items())
 
     def load(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        """Goes back to a state that `dump` gave."""
-        device = self.model.device
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {
-                name.removeprefix(prefix): value.to(device)
-                for name, value in tensors.items()
-                if name.startswith(prefix)
-            }
-
+        """Goes back to such a state."""
         self.epochs_done, self.finished = header["epochs_done"], header["finished"]
         self.keeper.records = [Record(*values) for values in header["records"]]
         self.keeper.best, self.keeper.was_warm = header["best"], header["was_warm"]
-        self.keeper.state = part("best/")
+        self.keeper.state = under(tensors, "best/")
         self.loss_sum, self.n_losses = header["loss_sum"], header["n_losses"]
         self.cpu_seconds = header["cpu_seconds"]
         logger.info(
             "Going on from a checkpoint: %d of %d epochs%s",
             self.epochs_done, self.n_epochs, ", finished" if self.finished else "",
         )  # fmt: skip
-        if self.finished:
-            return
-        self.model.load_state_dict(part("model/"))
-        self.optimizer.load(part("optimizer/"))
-        self.generator.set_state(tensors["generator"])
-        torch.set_rng_state(tensors["torch_rng"])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["cuda_rng"], device)
+        if not self.finished:
+            put_moving_parts(tensors, *self._moving())
+
+    def _moving(self) -> tuple[PerturbationVAE, FlatAdam, torch.Generator]:
+        return self.model, self.optimizer, self.generator
 
 
 def _compiled(model: PerturbationVAE) -> Callable[..., ElboTerms]:
