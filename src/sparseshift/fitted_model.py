@@ -32,7 +32,7 @@ from sparseshift.training.history import HISTORY_COLUMNS, History, Record
 if TYPE_CHECKING:
     from anndata import AnnData
 
-FORMAT = 4
+FORMAT = 5
 _REFINEMENTS = 100  # gradient steps of a cell
 
 

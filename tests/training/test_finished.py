@@ -17,7 +17,8 @@ from sparseshift.training.prune import prune
 
 WEIGHTS = {"a": torch.linspace(0.0, 1.0, 5), "n": torch.tensor(3)}
 RECORDS = tuple(
-    Record(0, i, i, 1.0, 0.1 / 3, -1.0 / i, math.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 7) for i in (1, 2)
+    Record(0, i, i, 1.0, 0.1 / 3, -1.0 / i, math.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 7)
+    for i in (1, 2)
 )
 KEYS = ("0123456789abcdef" * 2, "f" * 32)
 

@@ -112,6 +112,7 @@ def mean_negative_elbo(model: PerturbationVAE, cells: Cells) -> float:
     """With KL weight 1, over 50 draws, nats a cell."""
     values = []
     for seed in range(50):
+        torch.manual_seed(seed)  # dropout draws from torch's own generator
         noise = model.draw_noise(cells, torch.Generator().manual_seed(seed))
         terms = model.elbo_terms(cells, noise, cells.n_cells)
         values.append(terms.negative_elbo(cells.n_cells).item())

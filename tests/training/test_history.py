@@ -8,7 +8,7 @@ from sparseshift.training.history import HISTORY_COLUMNS, History, Record, edges
 def history_of(*n_edges: int, best: int = 0, phase: int = 0) -> History:
     """One record a count of edges."""
     records = [
-        Record(phase, i, i, 1.0, 0.0, float(i), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, n)
+        Record(phase, i, i, 1.0, 0.0, float(i), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, n)
         for i, n in enumerate(n_edges)
     ]
     return History(tuple(records), best)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sparseshift.presets import PRESETS, build_options
 from sparseshift.probability.negative_binomial import log_factorials
 from sparseshift.training.checkpoint import Checkpoint
 from sparseshift.training.config import TrainingConfig
-from sparseshift.training.history import History
+from sparseshift.training.history import History, objectives_less_ramp
 from sparseshift.training.loop import fit
 from sparseshift.training.schedule import Schedule
 
@@ -122,11 +123,11 @@ def test_number_of_evaluations(n_evaluations: int, n_epochs: int, make_cells: Ma
 def test_training_stops_early(make_cells: MakeCells) -> None:
     cells = screen(make_cells, 40)
     config = TrainingConfig(
-        max_epochs=40, patience=3, n_evaluations=40, kl_warmup=0.1, learning_rate=1e-12
+        max_epochs=40, patience=3, n_evaluations=40, kl_warmup=0.0, learning_rate=1e-12
     )
     model = model_of("vae", normalisation="none")
     history = fit(model, cells, cells, config, seed=0)
-    # nothing improves: the first evaluations of the warm-up, then three without a better one
+    # nothing improves: the first evaluations, then three without a better one
     assert len(history.records) < 40
     assert len(history.records) - 1 - history.best == 3
 
@@ -433,3 +434,72 @@ def test_an_unreadable_checkpoint_means_a_fit_from_the_start(
     checkpoint.path.write_bytes(b"not a state")
     assert fit(other, cells, cells, config, 0, checkpoint).records == history.records
     assert equal(weights(plain), weights(other))
+
+
+@pytest.fixture(name="too_few")
+def cells_that_are_overfitted(make_cells: MakeCells) -> tuple[Cells, Cells]:
+    """A dozen cells to train on: a decoder of this size knows them by heart before the ramp is over."""
+    return screen(make_cells, 12), screen(make_cells, 40, seed=1)
+
+
+OVERFITTING = TrainingConfig(
+    max_epochs=300, batch_size=12, n_evaluations=60, patience=5, kl_warmup=0.6, learning_rate=0.02
+)
+
+
+def test_a_ramp_in_which_a_model_overfits_is_cut_short(too_few: tuple[Cells, Cells]) -> None:
+    model = model_of("vae", normalisation="none", n_hidden=64)
+    history = fit(model, *too_few, OVERFITTING, seed=0)
+    weight = [record.kl_weight for record in history.records]
+    cut = weight.index(1.0)
+    # long before the end of the ramp, at .6 of 60 evaluations, and the weight jumped
+    assert cut < 30
+    assert weight[cut - 1] < 0.9
+    # it went on from weights of before, with patience of its own
+    score = objectives_less_ramp(history.records)
+    lowest = min(range(cut), key=score.__getitem__)
+    assert cut - 1 - lowest == OVERFITTING.patience
+    assert len(history.records) - cut >= OVERFITTING.patience
+    reconstruction = [record.validation_reconstruction for record in history.records]
+    assert reconstruction[cut - 1] < reconstruction[cut] < reconstruction[lowest]
+    # which is better than the ramp gone through to its end
+    patient = replace(OVERFITTING, patience=300)
+    through = fit(model_of("vae", normalisation="none", n_hidden=64), *too_few, patient, seed=0)
+    late = [r.validation_objective for r in through.records if r.kl_weight == 1.0]
+    assert history.best_record.validation_objective < min(late) - 0.5
+
+
+def test_a_fit_that_is_all_ramp_ends_where_it_overfits(too_few: tuple[Cells, Cells]) -> None:
+    config = replace(OVERFITTING, kl_warmup=1.0, kl_weight=0.5)
+    history = fit(model_of("vae", normalisation="none", n_hidden=64), *too_few, config, seed=0)
+    assert len(history.records) - 1 - history.best == config.patience
+    assert history.records[-1].kl_weight < 0.3
+
+
+def test_a_fit_interrupted_after_its_ramp_was_cut_ends_with_the_same_numbers(
+    too_few: tuple[Cells, Cells], tmp_path: Path
+) -> None:
+    def new() -> PerturbationVAE:
+        return model_of("vae", normalisation="none", n_hidden=64)
+
+    whole = new()
+    history = fit(whole, *too_few, OVERFITTING, seed=0)
+    cut = next(record.epoch for record in history.records if record.kl_weight == 1.0)
+    checkpoint = Checkpoint(tmp_path / "phase_0.safetensors", interval=0.0)
+    for n_epochs in (cut - 6, 4, 3, 1000):
+        model, left = new(), n_epochs
+        draw = model.draw_noise
+
+        def stop(cells: Cells, generator: torch.Generator | None = None) -> Noise:
+            nonlocal left
+            left -= cells.n_cells == 12  # a step
+            if left < 0:
+                raise KeyboardInterrupt
+            return draw(cells, generator)  # noqa: B023 called before the next round
+
+        model.draw_noise = stop  # type: ignore[method-assign]
+        with suppress(KeyboardInterrupt):
+            resumed = fit(model, *too_few, OVERFITTING, seed=0, checkpoint=checkpoint)
+    assert resumed.records == history.records
+    assert resumed.best == history.best
+    assert equal(weights(model), weights(whole))

@@ -94,3 +94,34 @@ def test_the_model_whose_loss_is_not_finite_is_named(make: Make) -> None:
     ]
     with pytest.raises(TrainingError, match=r"epoch 1 \(seed 1\): the term reconstruction"):
         fit_together(runs)
+
+
+def test_each_has_its_ramp_cut_and_stops_on_its_own(make: Make) -> None:
+    config = TrainingConfig(
+        max_epochs=200,
+        batch_size=12,
+        n_evaluations=40,
+        patience=4,
+        kl_warmup=0.6,
+        learning_rate=0.02,
+    )
+    models, train, validation = make("vae", normalisation="none")
+    twins, _, _ = make("vae", normalisation="none")
+    few = train.take(torch.arange(12))
+    runs = [
+        Run(model, few, validation, config, seed)
+        for model, seed in zip(models, SEEDS, strict=True)
+    ]
+    together = fit_together(runs)
+    lengths, cuts = set(), set()
+    for history, twin, seed in zip(together, twins, SEEDS, strict=True):
+        alone = fit(twin, few, validation, config, seed)
+        assert len(history.records) == len(alone.records)
+        assert history.best == alone.best
+        weight = [record.kl_weight for record in history.records]
+        assert weight == [record.kl_weight for record in alone.records]
+        lengths.add(len(weight))
+        cuts.add(weight.index(1.0))
+    assert max(cuts) < 0.6 * 40
+    assert len(lengths) > 1
+    assert len(cuts) > 1

@@ -44,19 +44,18 @@ def test_kl_weight_ends_at_what_is_set(kl_weight: float) -> None:
     assert scaled.kl_weight(49) == kl_weight
 
 
-def test_a_warmup_as_long_as_the_fit_rises_to_the_end_and_is_never_warm() -> None:
+def test_a_warmup_as_long_as_the_fit_rises_to_the_end() -> None:
     schedule = Schedule(TrainingConfig(kl_warmup=1.0, kl_weight=0.33), 60)
     weights = [schedule.kl_weight(step) for step in range(60)]
     assert all(a < b for a, b in pairwise(weights))
     assert weights[-1] == pytest.approx(0.33 * 60 / 61)
-    assert not any(schedule.is_warm(steps) for steps in range(61))
 
 
-@pytest.mark.parametrize("kl_warmup", [0.0, 0.25, 0.33, 0.5])
-def test_it_is_warm_once_the_next_step_has_the_final_weight(kl_warmup: float) -> None:
-    schedule = Schedule(TrainingConfig(kl_warmup=kl_warmup), 30)
-    for steps_done in range(1, 30):
-        if schedule.is_warm(steps_done):
-            assert schedule.kl_weight(steps_done) == 1.0
-    assert schedule.is_warm(30)
-    assert not schedule.is_warm(int(schedule.warmup))
+def test_a_ramp_that_is_ended_gives_the_final_weight_from_there_on() -> None:
+    schedule = Schedule(TrainingConfig(kl_warmup=0.5, kl_weight=0.8), 30)
+    before = [schedule.kl_weight(step) for step in range(30)]
+    schedule.end_ramp(10)
+    assert [schedule.kl_weight(step) for step in range(10, 30)] == [0.8] * 20
+    schedule = Schedule(TrainingConfig(kl_warmup=0.5, kl_weight=0.8), 30)
+    schedule.end_ramp(20)  # it was over already
+    assert [schedule.kl_weight(step) for step in range(30)] == before

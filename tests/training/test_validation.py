@@ -42,6 +42,13 @@ def test_every_number_is_that_computed_by_hand(
             value = beta * (terms.kl_latent[own] + 0.7) - reconstruction[own]
             means.append(value.mean().item())
         assert macro == pytest.approx(sum(means) / 3)
+    costs, gains = [], []
+    for label in (0, 1, 3):
+        own = cells.label == label
+        costs.append(3.0 * (terms.kl_latent[own].mean().item() + 0.7))
+        gains.append(reconstruction[own].mean().item())
+    assert score.kl_cost_macro == pytest.approx(sum(costs) / 3)
+    assert score.objective_macro == pytest.approx(score.kl_cost_macro - sum(gains) / 3)
 
 
 @torch.no_grad()

@@ -3,16 +3,16 @@
 from torch import Tensor
 
 from sparseshift.models.vae import PerturbationVAE
-from sparseshift.training.history import Record, edges_are_stable
+from sparseshift.training.history import Record, edges_are_stable, objectives_less_ramp
 
 
 class BestWeights:
     """Keeps the weights of the best validation objective, macro over perturbations.
 
-    During the warm-up the objective still changes, so the latest weights count as the best, up to
-    the first evaluation after it; without validation cells the latest are always kept. Training
-    may end after `patience` evaluations without a better score, once the warm-up is over and the
-    number of edges no longer moves.
+    While the KL weight rises, what its rise adds is taken off (`objectives_less_ramp`), so that a model that still
+    learns is better at every evaluation, and one that overfits no longer is. Without validation cells
+    the latest weights are always kept. Training may end after `patience` evaluations without a better
+    score, once the number of edges no longer moves.
 
     Args:
         model: whose weights are kept.
@@ -26,24 +26,27 @@ class BestWeights:
         self.validated = validated
         self.records: list[Record] = []
         self.best = 0
-        self.was_warm = False
+        self.patient_since = 0
         self.state = self._copy()
 
-    def offer(self, record: Record, *, warm: bool) -> bool:
-        """Takes one evaluation, `warm` once the warm-up is over; True when training should stop."""
+    def offer(self, record: Record) -> bool:
+        """Takes one evaluation; True when training should stop."""
         self.records.append(record)
-        latest = not self.was_warm or not self.validated
-        self.was_warm = warm
-        best = self.records[self.best]
-        if latest or record.validation_objective < best.validation_objective:
-            self.best, self.state = len(self.records) - 1, self._copy()
-        waited = len(self.records) - 1 - self.best
+        scores = objectives_less_ramp(self.records)
+        latest = len(scores) - 1
+        if latest == 0 or not self.validated or scores[latest] < scores[self.best]:
+            self.best, self.state = latest, self._copy()
         edges = [r.n_edges for r in self.records]
-        return warm and waited >= self.patience and edges_are_stable(edges, self.patience)
+        waited = latest - max(self.best, self.patient_since)
+        return waited >= self.patience and edges_are_stable(edges, self.patience)
 
     def restore(self) -> None:
         """Puts the best weights back into the model."""
         self.model.load_state_dict(self.state)
+
+    def have_patience_anew(self) -> None:
+        """Counts evaluations without a better score from now on."""
+        self.patient_since = len(self.records) - 1
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in self.model.state_dict().items()}

@@ -1,5 +1,6 @@
 """What happened in training: one record an evaluation."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 
@@ -16,9 +17,10 @@ class Record(NamedTuple):
             and in training mode.
         validation_negative_elbo: mean over validation cells; NaN without validation cells.
         validation_negative_elbo_macro: the same, averaged over perturbations first.
-        validation_objective: the same with the model's beta: what the best weights are chosen by.
+        validation_objective: the same with the model's beta; `objectives_less_ramp` chooses the best weights by it.
         validation_reconstruction: E_q[log p(x | z)] of the validation cells.
         validation_kl: KL(q(z | x) || p(z | a)) of the validation cells.
+        validation_kl_cost: what `kl_weight` multiplies: of the objective all but the reconstruction.
         penalty: what the prior's parameters cost, nats a training cell.
         n_edges: inclusion probabilities above 1/2.
     """
@@ -34,6 +36,7 @@ class Record(NamedTuple):
     validation_objective: float
     validation_reconstruction: float
     validation_kl: float
+    validation_kl_cost: float
     penalty: float
     n_edges: int
 
@@ -92,6 +95,25 @@ class History(NamedTuple):
             len(self.records) + later.best,
             self.cpu_seconds + later.cpu_seconds,
         )
+
+
+def objectives_less_ramp(records: Sequence[Record]) -> list[float]:
+    """Validation objectives that can be compared while the KL weight rises, nats a cell, lower is better.
+
+    The objective at the weight of the moment, w K - R with K the KL terms and R the reconstruction, rises with w: by
+    K for each unit of it at the best weights (envelope theorem). That part is taken off, by the trapezoidal rule.
+    What remains falls while the model learns, and rises when it overfits.
+
+    Args:
+        records: evaluations of one phase, in order.
+    """
+    values, ramp = [], 0.0
+    for before, now in zip([records[0], *records], records, strict=False):
+        kl = 0.5 * (before.validation_kl_cost + now.validation_kl_cost)
+        ramp += kl * (now.kl_weight - before.kl_weight)
+        at_weight = now.validation_objective - (1.0 - now.kl_weight) * now.validation_kl_cost
+        values.append(at_weight - ramp)
+    return values
 
 
 def edges_are_stable(n_edges: list[int], window: int) -> bool:

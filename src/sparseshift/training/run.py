@@ -85,9 +85,13 @@ class Run:
         self.cpu_seconds += time.process_time() - start
 
     def end_epoch(self) -> None:
-        """Counts an epoch whose steps are done, and evaluates if it is time to."""
+        """Counts an epoch whose steps are done, and evaluates if it is time to.
+
+        Models that are fitted together go on until all of them have finished; those that have are not looked at again.
+        """
         self.epochs_done += 1
-        if self.epochs_done % self.evaluate_every == 0 or self.epochs_done == self.n_epochs:
+        is_last = self.epochs_done == self.n_epochs
+        if not self.finished and (is_last or self.epochs_done % self.evaluate_every == 0):
             self._evaluate()
 
     def batches(self) -> Iterator[Tensor]:
@@ -136,8 +140,22 @@ class Run:
                 f"Training stopped after epoch {self.epochs_done}: weights or validation ELBO are "
                 "not finite. Lower learning_rate."
             )
-        stop = self.keeper.offer(record, warm=self.schedule.is_warm(self.steps_done))
+        stop = self.keeper.offer(record)
+        if stop and self._overfitted_in_ramp():
+            stop = False
+            self.keeper.restore()
+            self.keeper.have_patience_anew()
+            self.schedule.end_ramp(self.steps_done)
         self.finished = stop or self.epochs_done == self.n_epochs
+
+    def _overfitted_in_ramp(self) -> bool:
+        """Whether the best weights never saw the final KL weight, and going on from them with it is yet to be tried."""
+        of_best = self.keeper.records[self.keeper.best].kl_weight
+        return (
+            self.keeper.patient_since == 0
+            and self.config.kl_warmup < 1.0
+            and of_best < self.config.kl_weight
+        )
 
     @torch.no_grad()
     def _record(self) -> Record:
@@ -158,6 +176,7 @@ class Run:
             validation_objective=score.objective_macro,
             validation_reconstruction=score.reconstruction,
             validation_kl=score.kl,
+            validation_kl_cost=score.kl_cost_macro,
             penalty=penalty,
             n_edges=int((self.model.prior.inclusion_probability() > 0.5).sum()),
         )
@@ -181,7 +200,8 @@ class Run:
             "finished": self.finished,
             "records": [list(record) for record in self.keeper.records],
             "best": self.keeper.best,
-            "was_warm": self.keeper.was_warm,
+            "patient_since": self.keeper.patient_since,
+            "warmup": self.schedule.warmup,
             "loss_sum": self.loss_sum,
             "n_losses": self.n_losses,
             "cpu_seconds": self.cpu_seconds,
@@ -191,7 +211,9 @@ class Run:
         """Goes back to such a state."""
         self.epochs_done, self.finished = header["epochs_done"], header["finished"]
         self.keeper.records = [Record(*values) for values in header["records"]]
-        self.keeper.best, self.keeper.was_warm = header["best"], header["was_warm"]
+        self.keeper.best = header["best"]
+        self.keeper.patient_since = header["patient_since"]
+        self.schedule.warmup = header["warmup"]
         self.keeper.state = under(tensors, "best/")
         self.loss_sum, self.n_losses = header["loss_sum"], header["n_losses"]
         self.cpu_seconds = header["cpu_seconds"]

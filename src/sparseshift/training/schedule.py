@@ -23,9 +23,9 @@ class Schedule:
         share = 1.0 if step >= self.warmup else (step + 1) / (self.warmup + 1)
         return self.config.kl_weight * share
 
-    def is_warm(self, step: int) -> bool:
-        """Whether the KL weight has reached its final value after so many steps."""
-        return step > self.warmup
+    def end_ramp(self, step: int) -> None:
+        """Gives the KL weight its final value from this step on, if it has not had it before."""
+        self.warmup = min(self.warmup, step)
 
     def rate(self, step: int) -> float:
         """Share of the largest learning rate."""

@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from sparseshift.data.cells import CellSource
 from sparseshift.models.vae import PerturbationVAE
@@ -20,6 +21,7 @@ class Validation(NamedTuple):
         objective_macro: the same with the KL terms weighted by the model's beta.
         reconstruction: E_q[log p(x | z)].
         kl: KL(q(z | x) || p(z | a)).
+        kl_cost_macro: of `objective_macro` all but the reconstruction.
     """
 
     negative_elbo: float = math.nan
@@ -27,6 +29,7 @@ class Validation(NamedTuple):
     objective_macro: float = math.nan
     reconstruction: float = math.nan
     kl: float = math.nan
+    kl_cost_macro: float = math.nan
 
 
 def chunk_size(cells: CellSource) -> int:
@@ -57,15 +60,16 @@ def validate(model: PerturbationVAE, cells: CellSource, penalty: float) -> Valid
     n_labels = cells.design.shape[0]
     size = torch.bincount(cells.label, minlength=n_labels)
 
-    def macro(weight: float) -> float:
-        values = weight * (kl + penalty) - reconstruction
+    def macro(values: Tensor) -> float:
         total = kl.new_zeros(n_labels).index_add_(0, cells.label, values)
         return (total[size > 0] / size[size > 0]).mean().item()
 
+    cost = kl + penalty
     return Validation(
-        (kl + penalty - reconstruction).mean().item(),
-        macro(1.0),
-        macro(model.beta),
+        (cost - reconstruction).mean().item(),
+        macro(cost - reconstruction),
+        macro(model.beta * cost - reconstruction),
         reconstruction.mean().item(),
         kl.mean().item(),
+        macro(model.beta * cost),
     )
