@@ -9,7 +9,6 @@ from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.presets import PRESETS
-from sparseshift.training import validation
 from sparseshift.training.validation import Validation, validate
 
 LABELS = ("control", "A", "B", "A+B")
@@ -73,7 +72,7 @@ def test_chunks_change_nothing_but_the_draws(
     cells = make_cells(make_design("svae_plus", LABELS), LABELS)
     model = make_model("svae_plus", LABELS)
     whole = validate(model, cells, 0.3)
-    monkeypatch.setattr(validation, "_ELEMENTS", 5 * cells.n_genes)
+    monkeypatch.setattr("sparseshift.data.cells.CHUNK", 5 * cells.n_genes)
     chunked = validate(model, cells, 0.3)
     # the KL has no draws with masks averaged out
     assert chunked.kl == pytest.approx(whole.kl)

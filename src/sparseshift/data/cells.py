@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+CHUNK = 2**18  # floats of counts at once, where all cells are gone through
+
 
 class Cells(NamedTuple):
     """A set of cells on one device, as models take them: a batch.
@@ -84,6 +86,11 @@ class CellSource(Protocol):
 
     def chunks(self, size: int) -> Iterator[Cells]:
         """All cells in order, at most `size` at a time."""
+
+
+def chunk_size(cells: CellSource) -> int:
+    """How many cells to go through at once: few floats at a time."""
+    return max(1, CHUNK // cells.n_genes)
 
 
 def chunks(cells: CellSource, size: int) -> Iterator[Cells]:

@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor
 
-from sparseshift.data.cells import CellSource
+from sparseshift.data.cells import CellSource, chunk_size
 from sparseshift.probability.negative_binomial import softmax_log_prob
 
 PSEUDO_COUNT = 0.5  # of a gene: Jeffreys' prior of a Poisson rate
-CELLS = 1024  # at once
 _RANGE = (-12.0, 14.0)  # of log theta; at the upper end it is Poisson, or as good as
 _START_ERROR = 0.1  # in log theta, enough for a start
 
@@ -21,7 +20,7 @@ def marginal_log_inverse_dispersion(cells: CellSource) -> Tensor:
     theta = e^-7; a start at 1 is further from that than Adam goes in a few thousand steps.
     """
     counts = cells.design.new_zeros(cells.n_genes, dtype=torch.float64)
-    for batch in cells.chunks(CELLS):
+    for batch in cells.chunks(chunk_size(cells)):
         counts += batch.counts.double().sum(0)
     proportion = (counts + PSEUDO_COUNT) / (counts + PSEUDO_COUNT).sum()
     of_labels = proportion.log().expand(cells.design.shape[0], -1)
@@ -51,7 +50,7 @@ def log_inverse_dispersion(
 def _slope(cells: CellSource, log_proportion: Tensor, log_theta: Tensor) -> Tensor:
     """Of the log likelihood of all cells by log theta, (genes,)."""
     slope = torch.zeros_like(log_theta)
-    for batch in cells.chunks(CELLS):
+    for batch in cells.chunks(chunk_size(cells)):
         scores = log_proportion.to(batch.counts)[batch.label]
         free = log_theta.to(batch.counts).requires_grad_()
         with torch.enable_grad():

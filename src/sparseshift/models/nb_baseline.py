@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sparseshift.data.cells import CellSource
-from sparseshift.models.dispersion import CELLS, PSEUDO_COUNT, log_inverse_dispersion
+from sparseshift.data.cells import CellSource, chunk_size
+from sparseshift.models.dispersion import PSEUDO_COUNT, log_inverse_dispersion
 from sparseshift.probability.negative_binomial import log_factorials, softmax_log_prob_of
 
 
@@ -133,7 +133,7 @@ def _pool_by_label(cells: CellSource) -> PooledCells:
     n_labels = cells.design.shape[0]
     counts = cells.design.new_zeros(n_labels, cells.n_genes, dtype=torch.float64)
     total, squared = torch.zeros_like(counts[:, 0]), torch.zeros_like(counts[:, 0])
-    for batch in cells.chunks(CELLS):
+    for batch in cells.chunks(chunk_size(cells)):
         totals = batch.counts.double().sum(-1)
         counts.index_add_(0, batch.label, batch.counts.double())
         total.index_add_(0, batch.label, totals)

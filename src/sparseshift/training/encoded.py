@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from sparseshift.data.cells import CellSource
+from sparseshift.data.cells import CellSource, chunk_size
 from sparseshift.models.vae import PerturbationVAE
-from sparseshift.training.validation import chunk_size
 
 
 @torch.no_grad()

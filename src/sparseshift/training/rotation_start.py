@@ -32,7 +32,7 @@ def start_from_rotation(
         last: whether no other rotation follows: of the last one a warning says if it is not determined.
     """
     mean, std = encoded(model, train)
-    variance = std.square()
+    variance = std.square_()  # of many cells each of these is as large as a tenth of their counts
     start = rotated_start(mean, variance, train.label, train.design, seed=seed)
     absorb(model, start.transform, start.origin, variance.mean(0))
     if isinstance(model.prior, ShiftPrior):

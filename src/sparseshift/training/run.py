@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparseshift.data.cells import CellSource
+from sparseshift.data.cells import CellSource, chunk_size
 from sparseshift.errors import OptionError, TrainingError
 from sparseshift.models.compiled_elbo import CompiledElbo
 from sparseshift.models.vae import PerturbationVAE
@@ -21,7 +21,7 @@ from sparseshift.training.history import History, Record
 from sparseshift.training.moving_parts import put_moving_parts, take_moving_parts, under
 from sparseshift.training.optimizer import FlatAdam, ParameterGroup
 from sparseshift.training.schedule import Schedule
-from sparseshift.training.validation import Validation, chunk_size, validate
+from sparseshift.training.validation import Validation, validate
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sparseshift.data.cells import CellSource
+from sparseshift.data.cells import CellSource, chunk_size
 from sparseshift.models.vae import PerturbationVAE
-
-_ELEMENTS = 2**18  # floats of counts held at once
 
 
 class Validation(NamedTuple):
@@ -30,11 +28,6 @@ class Validation(NamedTuple):
     reconstruction: float = math.nan
     kl: float = math.nan
     kl_cost_macro: float = math.nan
-
-
-def chunk_size(cells: CellSource) -> int:
-    """How many cells to score at once: few floats at a time."""
-    return max(1, _ELEMENTS // cells.n_genes)
 
 
 @torch.no_grad()
