@@ -10,6 +10,10 @@ from sparseshift.scoring.differences import BEST_BASELINE, VAE
 from sparseshift.scoring.tidy import QUERY
 
 _BETTER = "ate_pearson_r"
+_FEW_CELLS = {
+    _BETTER: "r of effects",
+    "ate_delta_r": "r of what sets each effect apart from the mean effect",
+}
 CLAIM = 5  # seeds
 
 
@@ -77,18 +81,21 @@ def _beats_on(model: str, row: Mapping[Any, Any], metrics: pd.DataFrame) -> str:
 def _few_cells(model: str, n_shot: pd.DataFrame) -> str:
     if n_shot.empty:
         return ""
-    chosen = (n_shot["model"] == model) & (n_shot["metric"] == f"{_BETTER}_minus_{BEST_BASELINE}")
     sentences = []
-    for split, rows in n_shot[chosen].groupby("split", sort=False):
-        steps = []
-        for row in rows.to_dict("records"):
-            size, baseline = str(row["subset"]).removeprefix("n_shot_").split(", ")
-            verdict = _verdict(row["value"], row["lower"], row["upper"], higher=True)
-            steps.append(f"{size} cells {_interval(row)} ({baseline}): {verdict}")
-        sentences.append(
-            f"Split {split!r}: r of {model}, adapted to a few cells of each perturbation, less that of the best simple "
-            f"predictor from the same cells: {'; '.join(steps)}."
+    for metric, words in _FEW_CELLS.items():
+        chosen = (n_shot["model"] == model) & (
+            n_shot["metric"] == f"{metric}_minus_{BEST_BASELINE}"
         )
+        for split, rows in n_shot[chosen].groupby("split", sort=False):
+            steps = []
+            for row in rows.to_dict("records"):
+                size, baseline = str(row["subset"]).removeprefix("n_shot_").split(", ")
+                verdict = _verdict(row["value"], row["lower"], row["upper"], higher=True)
+                steps.append(f"{size} cells {_interval(row)} ({baseline}): {verdict}")
+            sentences.append(
+                f"Split {split!r}: {words}, {model} adapted to a few cells of each perturbation less the best simple "
+                f"predictor from the same cells: {'; '.join(steps)}."
+            )
     return " ".join(sentences)
 
 

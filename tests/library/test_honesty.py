@@ -132,15 +132,22 @@ def test_few_cells_are_said_size_by_size() -> None:
             None,
             "ate_delta_r_minus_best_baseline",
             "n_shot_5, support_mean",
-            0.88,
-            0.8,
-            0.9,
+            -0.3,
+            -0.4,
+            -0.2,
         ),
+        ("svae", None, "ate_rmse_minus_best_baseline", "n_shot_5, support_mean", 0.88, 0.8, 0.9),
     ]
     card = honesty_card("svae", metrics_of(), NOTHING, metrics_of(*rows), {}, [])
     text = card["and from a few cells?"]
     assert "5 cells +0.10 (+0.05 to +0.20) (support_mean_shrunk): better, beyond noise" in text
     assert "100 cells -0.02 (-0.10 to +0.05) (support_mean): not distinguishable from it." in text
+    assert (
+        "Split 's': r of effects, svae adapted to a few cells of each perturbation less the"
+        in text
+    )
+    assert "Split 's': r of what sets each effect apart from the mean effect, svae adapted" in text
+    assert "5 cells -0.30 (-0.40 to -0.20) (support_mean): worse, beyond noise." in text
     assert "0.77" not in text
     assert "0.88" not in text
     without = honesty_card("svae", metrics_of(), NOTHING, NO_CURVE, {}, [])
