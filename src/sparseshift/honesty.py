@@ -10,9 +10,10 @@ from sparseshift.scoring.differences import BEST_BASELINE, VAE
 from sparseshift.scoring.tidy import QUERY
 
 _BETTER = "ate_pearson_r"
-_FEW_CELLS = {
-    _BETTER: "r of effects",
-    "ate_delta_r": "r of what sets each effect apart from the mean effect",
+_FEW_CELLS = {  # in words, whether higher is better, decimals
+    _BETTER: ("r of effects", True, 2),
+    "ate_delta_r": ("r of what sets each effect apart from the mean effect", True, 2),
+    "ate_rmse": ("error (RMSE) of effects", False, 3),
 }
 CLAIM = 5  # seeds
 
@@ -82,7 +83,7 @@ def _few_cells(model: str, n_shot: pd.DataFrame) -> str:
     if n_shot.empty:
         return ""
     sentences = []
-    for metric, words in _FEW_CELLS.items():
+    for metric, (words, higher, decimals) in _FEW_CELLS.items():
         chosen = (n_shot["model"] == model) & (
             n_shot["metric"] == f"{metric}_minus_{BEST_BASELINE}"
         )
@@ -90,8 +91,8 @@ def _few_cells(model: str, n_shot: pd.DataFrame) -> str:
             steps = []
             for row in rows.to_dict("records"):
                 size, baseline = str(row["subset"]).removeprefix("n_shot_").split(", ")
-                verdict = _verdict(row["value"], row["lower"], row["upper"], higher=True)
-                steps.append(f"{size} cells {_interval(row)} ({baseline}): {verdict}")
+                verdict = _verdict(row["value"], row["lower"], row["upper"], higher=higher)
+                steps.append(f"{size} cells {_interval(row, decimals)} ({baseline}): {verdict}")
             sentences.append(
                 f"Split {split!r}: {words}, {model} adapted to a few cells of each perturbation less the best simple "
                 f"predictor from the same cells: {'; '.join(steps)}."
@@ -206,5 +207,6 @@ def _seeds(own: pd.DataFrame) -> str:
     return f"{n} seed{'s' if n != 1 else ''} a fit ({few}). Intervals are over perturbations and cells within a seed."
 
 
-def _interval(row: Mapping[Any, Any]) -> str:
-    return f"{row['value']:+.2f} ({row['lower']:+.2f} to {row['upper']:+.2f})"
+def _interval(row: Mapping[Any, Any], decimals: int = 2) -> str:
+    value, lower, upper = (f"{row[name]:+.{decimals}f}" for name in ("value", "lower", "upper"))
+    return f"{value} ({lower} to {upper})"

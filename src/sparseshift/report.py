@@ -46,7 +46,7 @@ CAPTIONS = {
     ),
     "n_shot_curve": (
         "I-NLL of held-out perturbations after adapting to so many of their cells (mean over draws; seeds averaged); nb_: genes "
-        "independent, exact likelihood. Lower is better. Beside it, effects predicted after adapting to the same cells: Pearson r, higher is better. "
+        "independent, exact likelihood. Lower is better. Below, effects predicted after adapting to the same cells: Pearson r, of the whole effect and of what sets it apart from the mean effect; higher is better. "
         "Bars: standard deviation over draws of the support."
     ),
     "cells_per_perturbation": "Cells of each perturbation, after the filters.",

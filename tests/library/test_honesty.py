@@ -136,7 +136,8 @@ def test_few_cells_are_said_size_by_size() -> None:
             -0.4,
             -0.2,
         ),
-        ("svae", None, "ate_rmse_minus_best_baseline", "n_shot_5, support_mean", 0.88, 0.8, 0.9),
+        ("svae", None, "ate_rmse_minus_best_baseline", "n_shot_5, no_change", -0.02, -0.03, -0.01),
+        ("svae", None, "ate_mae_minus_best_baseline", "n_shot_5, support_mean", 0.88, 0.8, 0.9),
     ]
     card = honesty_card("svae", metrics_of(), NOTHING, metrics_of(*rows), {}, [])
     text = card["and from a few cells?"]
@@ -148,6 +149,8 @@ def test_few_cells_are_said_size_by_size() -> None:
     )
     assert "Split 's': r of what sets each effect apart from the mean effect, svae adapted" in text
     assert "5 cells -0.30 (-0.40 to -0.20) (support_mean): worse, beyond noise." in text
+    assert "(RMSE) of effects, svae adapted" in text
+    assert "5 cells -0.020 (-0.030 to -0.010) (no_change): better, beyond noise." in text
     assert "0.77" not in text
     assert "0.88" not in text
     without = honesty_card("svae", metrics_of(), NOTHING, NO_CURVE, {}, [])

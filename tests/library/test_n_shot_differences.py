@@ -70,6 +70,21 @@ def test_the_best_predictor_is_chosen_at_each_size(scores: dict[str, np.ndarray]
     assert found["subset"].tolist() == ["n_shot_5, mean_effect", "n_shot_50, support_mean_shrunk"]
 
 
+def test_the_best_predictor_of_an_error_has_the_least(scores: dict[str, np.ndarray]) -> None:
+    table = pd.concat(
+        [
+            table_of("svae", scores["one"], seed=0),
+            table_of("no_change", scores["mean_effect"]),
+            table_of("support_mean", scores["support_mean"]),
+        ],
+        ignore_index=True,
+    )
+    table["metric"] = table["metric"].str.replace("ate_pearson_r", "ate_rmse")
+    found = n_shot_differences(table, [], "x", SETTINGS)
+    assert found["metric"].tolist() == ["ate_rmse_minus_best_baseline"]
+    assert found["subset"].tolist() == ["n_shot_5, no_change"]
+
+
 def test_folds_are_taken_together(scores: dict[str, np.ndarray]) -> None:
     first = np.array([True, True, False, False, True])
     parts = [

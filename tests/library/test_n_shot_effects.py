@@ -136,8 +136,53 @@ def test_the_mean_effect_is_the_same_for_every_support(
     assert value_of(own, "gain_ate_pearson_r", "n_shot_5", "mean_effect") == pytest.approx(0.0)
     assert value_of(own, "draw_sd_ate_pearson_r", "n_shot_5", "mean_effect") == pytest.approx(0.0)
     # two cells say little: the shrunk mean is closer to the mean effect than the raw one
-    r = {m: value_of(table, "ate_pearson_r", "n_shot_2", m) for m in BASELINES}
+    r = {m: value_of(table, "ate_pearson_r", "n_shot_2", m) for m in BASELINES if m != "no_change"}
     assert min(r["mean_effect"], r["support_mean"]) - 0.05 <= r["support_mean_shrunk"]
+
+
+def test_what_is_shrunk_to_no_effect_keeps_its_direction(
+    small_screen: AnnData, split: Split, supports: NestedSupports
+) -> None:
+    genes = tuple(small_screen.var_names)
+    table = score_n_shot_baselines(
+        small_screen, COLUMNS, split, genes, supports, "small", SETTINGS
+    )
+    profiles = Profiles(small_screen, split)
+    start, other = profiles.mean(split.control_a), profiles.mean(split.control_b)
+    labels = read_perturbations(small_screen, COLUMNS)
+    training = split.is_training(list(small_screen.obs_names), labels)
+    cells = {
+        name: profiles.table[training & (labels == name)].to_numpy()
+        for name in sorted(set(labels[training]) - {"ctrl"})
+    }
+    control = profiles.table.loc[list(split.control_a)].to_numpy()
+    # the true mean square of effects by moments, genes averaged
+    noise = control.var(0, ddof=1).mean() / len(control)
+    squares = [
+        ((own.mean(0) - start) ** 2).mean() - own.var(0, ddof=1).mean() / len(own) - noise
+        for own in cells.values()
+    ]
+    square = max(0.0, float(np.mean(squares)))
+    assert square > 0
+    errors, none = [], []
+    for label in supports.possible(5):
+        truth = profiles.mean(supports.query[label]) - other
+        none.append(np.sqrt(np.mean(truth**2)))
+        for draw in range(3):
+            own = profiles.table.loc[supports.order[label][draw, :5].tolist()].to_numpy()
+            within = own.var(0, ddof=1).mean() / 5 + noise
+            effect = square / (square + within) * (own.mean(0) - start)
+            errors.append(np.sqrt(np.mean((effect - truth) ** 2)))
+    found = value_of(table, "ate_rmse", "n_shot_5", "support_mean_to_control")
+    assert found == pytest.approx(np.mean(errors), rel=1e-4)
+    assert value_of(table, "ate_rmse", "n_shot_5", "no_change") == pytest.approx(np.mean(none))
+    r = [
+        value_of(table, "ate_pearson_r", "n_shot_5", name)
+        for name in ("support_mean", "support_mean_to_control")
+    ]
+    assert r[0] == pytest.approx(r[1])
+    # less error is a gain
+    assert value_of(table, "gain_ate_rmse", "n_shot_5", "support_mean") > 0
 
 
 @pytest.mark.parametrize("name", ["svae_plus", "ivae"])

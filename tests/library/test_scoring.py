@@ -49,6 +49,7 @@ BASELINES = [
     "matching_mean",
     "support_mean",
     "support_mean_shrunk",
+    "support_mean_to_control",
 ]
 
 

@@ -17,6 +17,8 @@ def table() -> pd.DataFrame:
             ("nb_support", "nll_macro"),
             ("svae_plus", "ate_pearson_r"),
             ("support_mean", "ate_pearson_r"),
+            ("svae_plus", "ate_delta_r"),
+            ("support_mean", "ate_delta_r"),
         ):
             for seed in (pd.NA,) if "support" in model else (0, 1):
                 for n in (5, 20, 100):
@@ -32,11 +34,11 @@ def table() -> pd.DataFrame:
 
 def test_a_panel_a_split_and_a_line_a_model(tmp_path: Path) -> None:
     figure = n_shot_curve(table())
-    assert [axes.get_title(loc="left") for axes in figure.axes[::3]] == [
-        "split held_out",
-        "split fold_1",
+    assert [axes.get_title(loc="left") for axes in figure.axes[::4]] == [
+        "split held_out: I-NLL",
+        "split fold_1: I-NLL",
     ]
-    for axes, closely in zip(figure.axes[::3], figure.axes[1::3], strict=True):
+    for axes, closely in zip(figure.axes[::4], figure.axes[1::4], strict=True):
         drawn = [c.get_label() for c in closely.containers if isinstance(c, ErrorbarContainer)]
         assert drawn == ["vae", "svae_plus"]
         found = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
@@ -50,7 +52,7 @@ def test_a_panel_a_split_and_a_line_a_model(tmp_path: Path) -> None:
             np.asarray(lines["nb_support"].get_ydata(), dtype=float), [199.9, 199.6, 198.0]
         )
         assert list(axes.get_xticks()) == [5, 20, 100]
-    for axes in figure.axes[2::3]:
+    for axes in [*figure.axes[2::4], *figure.axes[3::4]]:
         found = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
         assert {c.get_label() for c in found} == {"svae_plus", "support_mean"}
     (legend,) = figure.legends

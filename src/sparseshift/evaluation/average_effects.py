@@ -53,6 +53,25 @@ def effect_variances(profiles: dict[str, np.ndarray], effects: dict[str, np.ndar
     return max(0.0, float(observed.mean() - sampling))
 
 
+def mean_square_effect(
+    profiles: dict[str, np.ndarray], effects: dict[str, np.ndarray], control: np.ndarray
+) -> float:
+    """Square of true effects, averaged over perturbations and genes, never negative.
+
+    Method of moments, as `effect_variances`, about no effect instead of the mean one.
+
+    Args:
+        profiles: log-normalised cells of each training perturbation, each (cells, genes).
+        effects: their mean profiles less the control's, each (genes,).
+        control: log-normalised control cells, (cells, genes).
+    """
+    if not effects:
+        return 0.0
+    observed = np.mean([np.mean(effect**2) for effect in effects.values()])
+    sampling = np.mean([sampling_variance(cells) for cells in profiles.values()])
+    return max(0.0, float(observed - sampling - sampling_variance(control)))
+
+
 def sampling_variance(profiles: np.ndarray) -> float:
     """Variance of the mean of these cells, (cells, genes), averaged over genes."""
     n_cells = len(profiles)

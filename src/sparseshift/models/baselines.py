@@ -39,12 +39,12 @@ def matching_effect(
 def shrunk_effect(
     support: np.ndarray, fallback: np.ndarray, between: float, within: float
 ) -> np.ndarray:
-    """The support cells' effect, shrunk to the mean effect by empirical Bayes.
+    """The support cells' effect, shrunk by empirical Bayes: to the mean effect, or to none.
 
     Args:
         support: effect seen in n support cells, (genes,).
-        fallback: the mean effect over training perturbations, (genes,).
-        between: variance of true effects around the mean effect, averaged over genes.
+        fallback: the mean effect over training perturbations, or zeros, (genes,).
+        between: variance of true effects around it, averaged over genes.
         within: sampling variance of `support`, averaged over genes.
 
     Returns:

@@ -19,23 +19,34 @@ from sparseshift.plots.style import (
 )
 
 SIMPLE = "nb_"
-WITHOUT_MODEL = ("mean_effect", "support_mean", "support_mean_shrunk")
+WITHOUT_MODEL = (
+    "no_change",
+    "mean_effect",
+    "support_mean",
+    "support_mean_shrunk",
+    "support_mean_to_control",
+)
 _LOSS = re.compile(r"(inll_macro_k\d+|nll_macro)")
-_EFFECT = re.compile(r"ate_pearson_r")
+_EFFECTS = {
+    "effects": re.compile(r"ate_pearson_r"),
+    "effects less the mean effect": re.compile(r"ate_delta_r"),
+}
 _SUBSET = re.compile(r"^n_shot_(\d+)$")  # not those of one perturbation
 
 
 def n_shot_curve(table: pd.DataFrame) -> Figure:
-    """Draw scores against the number of support cells, a row a split, a line a model.
+    """Draw scores against the number of support cells, two rows a split, a line a model.
 
-    On the left the loss of all, then that of the models alone, whose differences are much smaller than those
-    to independent genes; on the right the correlation of predicted effects, beside the support mean.
+    Above the loss of all, then that of the models alone, whose differences are much smaller than those
+    to independent genes; below the correlation of predicted effects, whole and less the mean effect, beside
+    the support mean.
 
     Seeds are averaged. The bars are the standard deviation over draws of the support, where there is
     one. A model that adapts nothing has a flat line.
 
     Args:
-        table: tidy: rows `inll_macro_kK`, `nll_macro` or `ate_pearson_r`, and `draw_sd_...`, with subset `n_shot_N`.
+        table: tidy: rows `inll_macro_kK`, `nll_macro`, `ate_pearson_r` or `ate_delta_r`, and `draw_sd_...`, with subset
+            `n_shot_N`.
     """
     size = table["subset"].astype(str).str.extract(_SUBSET, expand=False)
     table = table.assign(size=pd.to_numeric(size)).dropna(subset=["size"])
@@ -43,22 +54,26 @@ def n_shot_curve(table: pd.DataFrame) -> Figure:
     if not metric.str.fullmatch(_LOSS).any():
         return message_figure("No n-shot curve: nothing is held out, or supports are too small.")
     splits = list(table.loc[metric.str.fullmatch(_LOSS), "split"].unique())
-    figure = new_figure(0.8 + 2.5 * len(splits))
-    panels = figure.subplots(len(splits), 3, squeeze=False, sharex=True)
+    figure = new_figure(0.8 + 4.4 * len(splits))
+    panels = figure.subplots(2 * len(splits), 2, squeeze=False, sharex=True)
     is_model = ~table["model"].astype(str).str.startswith(SIMPLE)
-    for (everything, closely, effects), split in zip(panels, splits, strict=True):
+    for (everything, closely), effects, split in zip(
+        panels[::2], panels[1::2], splits, strict=True
+    ):
         own = table["split"] == split
-        everything.set_title(f"split {label(split)}", loc="left", fontsize=10.5)
+        everything.set_title(f"split {label(split)}: I-NLL", loc="left", fontsize=10.5)
         everything.set_ylabel("nats a cell\n← lower is better")
         _draw(everything, table[own], _LOSS)
         closely.set_title("models only", loc="left", fontsize=10.5)
         _draw(closely, table[own & is_model], _LOSS)
-        effects.set_title("effects: Pearson r\n↑ higher is better", loc="left", fontsize=10.5)
-        _draw(effects, table[own], _EFFECT)
+        effects[0].set_ylabel("Pearson r\nhigher is better →")
+        for axes, (words, effect) in zip(effects, _EFFECTS.items(), strict=True):
+            axes.set_title(words, loc="left", fontsize=10.5)
+            _draw(axes, table[own], effect)
     for axes in panels[-1]:
         axes.set_xlabel("support cells")
     handles: dict[str, Artist] = {}
-    for axes in panels[0]:
+    for axes in panels[:2].flat:
         handles |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(
         list(handles.values()), list(handles), loc="outside lower center", ncols=4, frameon=False, fontsize=9

@@ -30,6 +30,7 @@ MODEL_COLOURS = {
     "matching_mean": "#505050",
     "support_mean": "#444444",
     "support_mean_shrunk": "#2b2b2b",
+    "support_mean_to_control": "#111111",
     "nb_perturbed_mean": "#9a9a9a",
     "nb_support": "#6b6b6b",
     "nb_support_shrunk": "#2b2b2b",

@@ -8,6 +8,7 @@ from sparseshift.data.design import Design, parts
 from sparseshift.data.splits import Split
 from sparseshift.evaluation.average_effects import (
     effect_variances,
+    mean_square_effect,
     sampling_variance,
 )
 from sparseshift.models.baselines import (
@@ -34,6 +35,7 @@ BASELINES = (
     "matching_mean",
     "support_mean",
     "support_mean_shrunk",
+    "support_mean_to_control",
 )
 
 
@@ -52,7 +54,8 @@ def score_baseline_predictions(
     the sum of the parts' ridge coefficients if any part was trained, else mean_effect.
     low_rank_linear: from the embedding of the perturbed genes if all are measured, else mean_effect.
     matching_mean: the mean of the parts' effects, mean_effect for parts that were not trained alone. support_mean: the effect in the support cells, which models adapt to.
-    support_mean_shrunk: the same, shrunk to the mean effect by empirical Bayes.
+    support_mean_shrunk: the same, shrunk to the mean effect by empirical Bayes. support_mean_to_control: the same, shrunk to no
+    effect.
 
     Args:
         screen: all cells.
@@ -136,6 +139,8 @@ def baseline_effects(
     cells = training_profiles(observed, control)
     effects = {label: own.mean(0) - control_mean for label, own in cells.items()}
     average, between = mean_effect(effects), effect_variances(cells, effects)
+    square = mean_square_effect(cells, effects, profiles[reference])
+    nothing = no_change(len(average))
     ridge = _ridge(tuple(observed.effects), effects, control)
     low_rank = fit_low_rank_effects(control_mean, effects, observed.symbols)
     predictions: dict[str, dict[str, np.ndarray]] = {name: {} for name in BASELINES}
@@ -144,7 +149,7 @@ def baseline_effects(
         seen = own.mean(0) - control_mean
         noise = sampling_variance(own) + sampling_variance(profiles[reference])
         found = {
-            "no_change": no_change(len(average)),
+            "no_change": nothing,
             "mean_effect": average,
             "additive": additive_effect(parts(label), effects),
             "ridge": ridge.get(label),
@@ -152,6 +157,7 @@ def baseline_effects(
             "low_rank_linear": None if low_rank is None else low_rank.predict(label),
             "support_mean": seen,
             "support_mean_shrunk": shrunk_effect(seen, average, between, noise),
+            "support_mean_to_control": shrunk_effect(seen, nothing, square, noise),
         }
         for name, effect in found.items():
             predictions[name][label] = average if effect is None else effect

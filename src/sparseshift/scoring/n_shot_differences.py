@@ -17,8 +17,8 @@ def n_shot_differences(
 ) -> pd.DataFrame:
     """Scores of each model's effects less those of the best predictor without a model, as tidy rows.
 
-    Rows METRIC_minus_best_baseline with the subset "n_shot_N, BASELINE". Of the mean effect and the support mean, raw
-    and shrunk, the best at this N is taken, so that it is chosen in favour of the baselines. Draws of the support
+    Rows METRIC_minus_best_baseline with the subset "n_shot_N, BASELINE". Of no effect, the mean effect and the support mean,
+    raw and shrunk to either, the best at this N is taken, so that it is chosen in favour of the baselines. Draws of the support
     and seeds are averaged first; perturbations are resampled.
 
     Args:
@@ -40,7 +40,8 @@ def n_shot_differences(
         simple = wide[[name for name in BASELINES if name in wide]]
         if metric not in METRICS or simple.empty or len(wide.columns) == len(simple.columns):
             continue
-        best = str(simple.mean().idxmax())
+        mean = simple.mean()
+        best = str(mean.idxmax() if METRICS[str(metric)] else mean.idxmin())
         intervals = paired_differences(
             wide.to_numpy(dtype=float),
             list(wide).index(best),

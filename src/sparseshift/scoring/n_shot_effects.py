@@ -11,13 +11,15 @@ from sparseshift.data.nested_supports import NestedSupports
 from sparseshift.data.splits import Split
 from sparseshift.evaluation.average_effects import (
     effect_variances,
+    mean_square_effect,
     pearson_r,
+    rmse,
     sampling_variance,
 )
 from sparseshift.evaluation.delta_against_mean import delta_against_mean
 from sparseshift.evaluation.intervals import Interval
 from sparseshift.fitted_factors import FittedFactors
-from sparseshift.models.baselines import mean_effect, shrunk_effect
+from sparseshift.models.baselines import mean_effect, no_change, shrunk_effect
 from sparseshift.models.priors import StandardNormalPrior
 from sparseshift.scoring.baselines import training_profiles
 from sparseshift.scoring.cells import Model, with_model_counts
@@ -29,8 +31,14 @@ from sparseshift.scoring.tidy import RunKey
 from sparseshift.screens.cells import read_perturbations
 from sparseshift.screens.columns import Columns
 
-METRICS = ("ate_pearson_r", "ate_delta_r")
-BASELINES = ("mean_effect", "support_mean", "support_mean_shrunk")
+METRICS = {"ate_pearson_r": True, "ate_delta_r": True, "ate_rmse": False}  # is higher better?
+BASELINES = (
+    "no_change",
+    "mean_effect",
+    "support_mean",
+    "support_mean_shrunk",
+    "support_mean_to_control",
+)
 SAMPLED_CELLS = 500  # of a perturbation for each support, on average; no more are drawn
 
 
@@ -69,6 +77,7 @@ class _Curves:
         found = (
             pearson_r(effect, truth),
             delta_against_mean(effect[None], truth[None], *self.mean_effects)[0],
+            rmse(effect, truth),
         )
         place = self.supports.sizes.index(size), draw, self.labels.tolist().index(label)
         self.scores[(slice(None), *place)] = found
@@ -79,7 +88,7 @@ class _Curves:
         A metric that is not defined for some perturbation has none.
         """
         frames = []
-        for metric, scores in zip(METRICS, self.scores, strict=True):
+        for (metric, higher), scores in zip(METRICS.items(), self.scores, strict=True):
             possible = [
                 scores[i][:, np.isin(self.labels, self.supports.possible(size))]
                 for i, size in enumerate(self.supports.sizes)
@@ -93,7 +102,7 @@ class _Curves:
                         key,
                         settings,
                         metric,
-                        higher_is_better=True,
+                        higher_is_better=higher,
                     )
                 )
                 frames.append(key.rows(self._by_perturbation(metric, scores)))
@@ -118,7 +127,7 @@ def score_n_shot_baselines(
     screen_name: str,
     settings: ScoreSettings,
 ) -> pd.DataFrame:
-    """Rows of `n_shot.curve` for the mean effect and the support mean, raw and shrunk to it.
+    """Rows of `n_shot.curve` for no effect, the mean effect and the support mean, raw and shrunk to either.
 
     Args:
         screen: all cells.
@@ -138,13 +147,21 @@ def score_n_shot_baselines(
     }
     known = curves["support_mean"]
     average, between = known.mean_effects[0], effect_variances(known.trained, known.effects)
-    of_control = sampling_variance(observed.profiles[observed.rows(split.control_a)])
+    control = observed.profiles[observed.rows(split.control_a)]
+    of_control, nothing = sampling_variance(control), no_change(len(average))
+    square = mean_square_effect(known.trained, known.effects, control)
     for size, draw, label in _supports(supports, supports.n_draws):
         names = tuple(supports.order[label][draw, :size].tolist())
         own = observed.profiles[observed.rows(names)]
         seen, noise = own.mean(0) - known.start, sampling_variance(own) + of_control
-        shrunk = shrunk_effect(seen, average, between, noise)
-        for name, effect in zip(BASELINES, (average, seen, shrunk), strict=True):
+        found = (
+            nothing,
+            average,
+            seen,
+            shrunk_effect(seen, average, between, noise),
+            shrunk_effect(seen, nothing, square, noise),
+        )
+        for name, effect in zip(BASELINES, found, strict=True):
             curves[name].take(size, draw, label, effect)
     frames = [
         own.rows(RunKey(screen_name, name, split.name, None), settings)
