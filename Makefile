@@ -10,7 +10,7 @@ WORKERS ?= 2
 
 help:
 	@echo "make run    kedro run on the bundled screens, WORKERS=2 fits at a time; writes data/08_reporting/report.html"
-	@echo "make test   lint, types, import contracts, tests"
+	@echo "make test   lint, types, import contracts, tests, WORKERS=2 files of them at a time"
 
 venv:
 	@PYTHON="$(PYTHON)" bash scripts/venv.sh
@@ -31,5 +31,5 @@ contracts: venv
 
 test: lint types contracts
 	@mkdir -p build
-	$(BIN)/python -m pytest --junitxml=build/tests.xml
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --junitxml=build/tests.xml
 	@echo "Done. Lint, types, import contracts and tests passed; results: build/tests.xml"

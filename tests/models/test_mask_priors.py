@@ -74,7 +74,7 @@ def test_order_of_rows_and_of_latents_does_not_matter(name: str) -> None:
     torch.testing.assert_close(prior.cost(LOGIT.flip(1), 70), cost)
 
 
-@pytest.mark.parametrize("name", set(MASK_PRIORS) - {"l1_mean_loss"})
+@pytest.mark.parametrize("name", [name for name in MASK_PRIORS if name != "l1_mean_loss"])
 def test_cost_does_not_depend_on_the_cells(name: str) -> None:
     assert prior_of(name).cost(LOGIT, 10).item() == prior_of(name).cost(LOGIT, 10_000).item()
 
