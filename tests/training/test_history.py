@@ -1,5 +1,7 @@
 """What happened in training."""
 
+import math
+
 import pytest
 
 from sparseshift.training.history import HISTORY_COLUMNS, History, Record, edges_are_stable
@@ -76,3 +78,18 @@ def test_a_short_fit_has_converged_if_all_its_evaluations_agree() -> None:
     assert history_of(0).edges_converged
     assert history_of(4, 4).edges_converged
     assert not history_of(9, 4).edges_converged
+
+
+def test_the_objective_at_a_weight_of_the_kl_terms() -> None:
+    """R = 7 and K = 3 nats, of which the record holds K - R: w K - R at any weight w."""
+    record = (
+        history_of(0)
+        .records[0]
+        ._replace(validation_objective=-4.0, validation_kl_cost=3.0, train_negative_elbo=5.0)
+    )
+    worse = record._replace(validation_objective=0.0)
+    history = History((worse, record, worse), best=1)
+    for weight in (0.0, 0.33, 1.0):
+        assert history.objective_at(weight) == pytest.approx(weight * 3.0 - 7.0)
+    unseen = record._replace(validation_objective=math.nan, validation_kl_cost=math.nan)
+    assert History((unseen,), best=0).objective_at(0.33) == 5.0

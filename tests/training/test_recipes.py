@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from sparseshift.training import recipes
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.history import History
 from sparseshift.training.loop import fit
+from sparseshift.training.many_seeds import fit_together
 from sparseshift.training.recipes import Member
 
 LABELS = ("control", "A", "B", "A+B")
@@ -236,4 +237,91 @@ def test_a_finished_fit_is_one_small_state_and_not_repeated(
     monkeypatch.setattr(PerturbationVAE, "elbo_terms", never)
     assert follow("plain", again, job) == history
     for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+STARTS = replace(CONFIG, warm_starts=3)
+
+
+def test_of_several_starts_the_one_with_the_best_objective_goes_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[tuple[int, History, dict[str, torch.Tensor]]] = []
+
+    def watched(model: PerturbationVAE, *arguments: Any) -> History:
+        began.append({k: v.clone() for k, v in model.state_dict().items()})
+        history = fit(model, *arguments)
+        tried.append(
+            (arguments[3], history, {k: v.clone() for k, v in model.state_dict().items()})
+        )
+        return history
+
+    began: list[dict[str, torch.Tensor]] = []
+    monkeypatch.setattr(recipes, "fit", watched)
+    rotated = stub_rotation(monkeypatch)
+    model, job = make("rotated_vae", STARTS)
+    history = follow("rotation_only", model, job)
+    assert len(tried) == 3
+    assert tried[0][0] == job.seed  # the first start is the fit that a single one would be
+    assert len({seed for seed, _, _ in tried}) == 3
+    for state in began[1:]:  # all from the same weights, statistics of the normalisation included
+        assert all(torch.equal(state[name], value) for name, value in began[0].items())
+    objectives = [each.objective_at(STARTS.warm_start_kl_weight) for _, each, _ in tried]
+    assert len(set(objectives)) == 3
+    _, best, weights = tried[min(range(3), key=objectives.__getitem__)]
+    assert history.records == best.records
+    assert history.cpu_seconds == pytest.approx(sum(each.cpu_seconds for _, each, _ in tried))
+    ((_, state),) = rotated
+    for name, value in weights.items():
+        if not name.startswith("prior."):
+            assert torch.equal(state[name], value), name
+
+
+def test_several_starts_of_several_models(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each model keeps the best of its own starts."""
+    tried: list[list[float]] = []
+
+    def watched(runs: Any) -> list[History]:
+        histories = fit_together(runs)
+        tried.append([each.objective_at(STARTS.warm_start_kl_weight) for each in histories])
+        return histories
+
+    monkeypatch.setattr(recipes, "fit_together", watched)
+    monkeypatch.setattr(recipes, "start_from_rotation", lambda *_, **__: None)
+    model, job = make("rotated_vae", STARTS)
+    twin, _ = make("rotated_vae", STARTS)
+    members = [
+        Member(each, job.train, job.validation, seed) for each, seed in ((model, 3), (twin, 4))
+    ]
+    histories = recipes.follow("rotation_only", members, STARTS)
+    assert len(tried) == 3
+    for history, objectives in zip(histories, zip(*tried, strict=True), strict=True):
+        assert history.objective_at(STARTS.warm_start_kl_weight) == min(objectives)
+
+
+@pytest.mark.parametrize("done", [1, 2, 3, 4])
+def test_a_fit_stopped_between_its_starts_goes_on_with_the_same_numbers(
+    done: int, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, job = make("svae_plus", STARTS)
+    expected = follow("rotation", whole, job)
+    model, job = make("svae_plus", STARTS, directory=tmp_path / "state")
+    begun = 0
+
+    def interrupted(*arguments: Any) -> History:
+        nonlocal begun
+        begun += 1
+        if begun > done:
+            raise KeyboardInterrupt
+        return fit(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recipes, "fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            follow("rotation", model, job)
+    again, _ = make("svae_plus", STARTS)
+    history = follow("rotation", again, job)
+    assert history.records == expected.records
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["finished.safetensors"]
+    for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b)

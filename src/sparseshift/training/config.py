@@ -32,6 +32,8 @@ class TrainingConfig:
         kl_weight: the weight it rises to; 1 gives the ELBO.
         warm_start_share: share of the steps that a rotation recipe gives to the plain VAE.
         warm_start_kl_weight: the KL weight that its ramp ends at.
+        warm_starts: how many plain VAEs a rotation recipe trains, from the same weights with other draws; the one with
+            the best validation objective goes on.
         cellwise_share: length of the phase with a posterior for each cell, as a multiple of `steps`.
         cellwise_rate: of these posteriors, in units of z a step, at its largest.
         cellwise_encoder_share: the same of the phase in which the encoder learns these afterwards.
@@ -60,6 +62,7 @@ class TrainingConfig:
     kl_weight: float = 1.0
     warm_start_share: float = 0.4
     warm_start_kl_weight: float = 0.33
+    warm_starts: int = 1
     cellwise_share: float = 12.0
     cellwise_rate: float = 1.0
     cellwise_encoder_share: float = 0.7
@@ -75,7 +78,7 @@ class TrainingConfig:
     gradient_clip: float | None = 100.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "patience", "n_evaluations"):
+        for name in ("steps", "batch_size", "warm_starts", "patience", "n_evaluations"):
             object.__setattr__(self, name, require_whole(name, getattr(self, name), 1))
         if self.max_epochs is not None:
             whole = require_whole("max_epochs", self.max_epochs, 1)

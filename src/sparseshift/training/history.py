@@ -1,5 +1,6 @@
 """What happened in training: one record an evaluation."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -73,6 +74,15 @@ class History(NamedTuple):
         """
         last = [r.n_edges for r in self.records if r.phase == self.records[-1].phase]
         return edges_are_stable(last, min(len(last), max(3, len(last) // 10)))
+
+    def objective_at(self, kl_weight: float) -> float:
+        """The objective of the returned weights at this weight of the KL terms, nats a cell, lower is better.
+
+        Of the validation cells; without any, the negative ELBO of the training cells.
+        """
+        best = self.best_record
+        value = best.validation_objective - (1.0 - kl_weight) * best.validation_kl_cost
+        return best.train_negative_elbo if math.isnan(value) else value
 
     def rows(self) -> list[dict[str, Any]]:
         """A record each, with `HISTORY_COLUMNS`."""

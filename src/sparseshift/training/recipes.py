@@ -6,6 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from torch import Tensor
+
 from sparseshift.data.cells import CellSource
 from sparseshift.models.adaptation import with_new_rows
 from sparseshift.models.masks import BernoulliMask
@@ -112,7 +115,7 @@ def _rotation(
     ]
     # a slow ramp that ends low: with a fast one, latents collapse and are lost
     ramp = replace(config.part(share), kl_warmup=1.0, kl_weight=config.warm_start_kl_weight)
-    histories = _phase(plain, 0, ramp, directory)
+    histories = _best_starts(plain, ramp, directory)
     if not refine:
         _rotate(members)
         return histories
@@ -123,6 +126,59 @@ def _rotation(
         _rotate(members, last=number == 2)
         histories = _then(histories, _phase(members, number, half, directory))
     return histories
+
+
+def _best_starts(
+    members: Sequence[Member], config: TrainingConfig, directory: Path | None
+) -> list[History]:
+    """Trains plain VAEs, `warm_starts` times each, and puts the best weights of all times into each model.
+
+    What a plain VAE mixes up no rotation takes apart, and a start that did so has the worse objective
+    (docs/decisions/0018-several-starts.md). The first start is the fit that a single one would be.
+    """
+    fresh = [_weights(member.model) for member in members]
+    best = _start(members, 0, config, directory)
+    for number in range(1, config.warm_starts):
+        _load(members, fresh)
+        tried = _start(members, number, config, directory)
+        best = [_better(*pair, config.kl_weight) for pair in zip(best, tried, strict=True)]
+    _load(members, [start.weights for start in best])
+    return [start.history for start in best]
+
+
+class _Start(NamedTuple):
+    history: History
+    weights: dict[str, Tensor]
+
+
+def _start(
+    members: Sequence[Member], number: int, config: TrainingConfig, directory: Path | None
+) -> list[_Start]:
+    drawn = [member._replace(seed=_seed_of_start(member.seed, number)) for member in members]
+    histories = _phase(drawn, 0, config, directory, start=number)
+    return [_Start(h, _weights(m.model)) for h, m in zip(histories, members, strict=True)]
+
+
+def _better(before: _Start, now: _Start, kl_weight: float) -> _Start:
+    """The start with the better objective, at the cost of both."""
+    better = min(before, now, key=lambda start: start.history.objective_at(kl_weight))
+    spent = before.history.cpu_seconds + now.history.cpu_seconds
+    return better._replace(history=better.history._replace(cpu_seconds=spent))
+
+
+def _load(members: Sequence[Member], weights: Sequence[dict[str, Tensor]]) -> None:
+    for member, state in zip(members, weights, strict=True):
+        member.model.load_state_dict(state)
+
+
+def _weights(model: PerturbationVAE) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def _seed_of_start(seed: int, number: int) -> int:
+    if number == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def _cellwise(
@@ -155,14 +211,20 @@ def _rotate(members: Sequence[Member], *, last: bool = True) -> None:
 
 
 def _phase(
-    members: Sequence[Member], number: int, config: TrainingConfig, directory: Path | None
+    members: Sequence[Member],
+    number: int,
+    config: TrainingConfig,
+    directory: Path | None,
+    *,
+    start: int = 0,
 ) -> list[History]:
     if len(members) > 1:
         return fit_together([Run(m.model, m.train, m.validation, config, m.seed) for m in members])
     (member,) = members
     checkpoint = None
     if directory is not None:
-        checkpoint = Checkpoint(directory / f"phase_{number}.safetensors")
+        name = f"phase_{number}_start_{start}" if start else f"phase_{number}"
+        checkpoint = Checkpoint(directory / f"{name}.safetensors")
     return [fit(member.model, member.train, member.validation, config, member.seed, checkpoint)]
 
 
