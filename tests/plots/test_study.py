@@ -47,6 +47,18 @@ def test_scatter_has_a_point_a_fit_and_leaves_out_what_has_one_metric(
     assert "No fit has both no_such and mcc_pearson" in nothing.texts[0].get_text()
 
 
+def test_a_logarithmic_axis_has_plain_numbers(metrics: pd.DataFrame) -> None:
+    seconds = metrics[metrics["metric"] == "udr"].assign(metric="cpu_seconds")
+    seconds["value"] = np.linspace(5.0, 12.0, len(seconds))
+    figure = metric_scatter(
+        pd.concat([metrics, seconds]), "cpu_seconds", "mcc_pearson", log_x=True
+    )
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    shown = [t.get_text() for t in axes.get_xticklabels(which="both") if t.get_text()]
+    assert {"6", "10"} <= set(shown)
+
+
 def test_variants_that_would_share_a_colour_do_not(metrics: pd.DataFrame) -> None:
     names = [f"alpha_{i}" for i in range(9)]
     variants = pd.concat([metrics[metrics["model"] == "vae"].assign(model=name) for name in names])

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from sparseshift.plots.metric_comparison import metric_comparison
 from sparseshift.plots.metric_names import metric_name
@@ -62,6 +63,9 @@ def metric_scatter(
         axes.scatter(own["x"], own["y"], s=26, alpha=0.85, color=colour, label=label(model, 20))
     if log_x:
         axes.set_xscale("log")
+        # plain numbers: within one power of ten the default would write 6 x 10^0
+        axes.xaxis.set_major_formatter(LogFormatter())
+        axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     axes.set_xlabel(_axis(x))
     axes.set_ylabel(_axis(y))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
