@@ -9,7 +9,7 @@ from sparseshift.training.config import TrainingConfig
 
 
 @pytest.mark.parametrize(
-    "name", ["steps", "batch_size", "patience", "n_evaluations", "max_epochs"]
+    "name", ["steps", "batch_size", "warm_starts", "patience", "n_evaluations", "max_epochs"]
 )
 def test_sizes_must_be_positive(name: str) -> None:
     sizes: dict[str, Any] = {name: 0}
