@@ -25,7 +25,8 @@ from sparseshift.screens.columns import Columns
 from sparseshift.specification import Specification
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.identity import fit_identity
-from sparseshift.training.recipes import Member, follow
+from sparseshift.training.phase import Member
+from sparseshift.training.recipes import follow
 
 if TYPE_CHECKING:
     from anndata import AnnData

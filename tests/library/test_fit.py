@@ -20,7 +20,7 @@ from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.fitted_model import FittedModel
 from sparseshift.models.dispersion import marginal_log_inverse_dispersion
 from sparseshift.models.vae import PerturbationVAE
-from sparseshift.training import loop, recipes
+from sparseshift.training import loop, phase
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.history import History
 
@@ -239,7 +239,7 @@ def test_validation_cells_are_not_trained_on(
         given.extend([train, validation])
         return fit(model, train, validation, config, seed, checkpoint)
 
-    monkeypatch.setattr(recipes, "fit", watched)
+    monkeypatch.setattr(phase, "fit", watched)
     for seed in (0, 1):
         options = {**small, "steps": 1, "validation_fraction": fraction}
         ss.fit(training_screen, "vae", seed=seed, **options)
@@ -267,7 +267,7 @@ def test_dispersions_start_from_training_cells(
         starts.append([(start - expected).abs().max().item(), start.abs().max().item()])
         return fit(model, train, *rest)
 
-    monkeypatch.setattr(recipes, "fit", watched)
+    monkeypatch.setattr(phase, "fit", watched)
     for start in ("data", "one"):
         ss.fit(training_screen, "vae", dispersion_start=start, **{**small, "steps": 1})
     (of_data, size), (_, of_one) = starts

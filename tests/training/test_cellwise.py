@@ -17,7 +17,8 @@ from sparseshift.training import recipes
 from sparseshift.training.cellwise import CellwiseRun, fit_cellwise
 from sparseshift.training.checkpoint import Checkpoint
 from sparseshift.training.config import TrainingConfig
-from sparseshift.training.recipes import Member, follow
+from sparseshift.training.phase import Member
+from sparseshift.training.recipes import follow
 
 LABELS = ("control", "A", "B", "A+B")
 PRESET = "svae_plus_cellwise"

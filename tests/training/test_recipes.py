@@ -14,12 +14,12 @@ from sparseshift.models.adaptation import with_new_rows
 from sparseshift.models.masks import BernoulliMask
 from sparseshift.models.priors import ShiftPrior, StandardNormalPrior
 from sparseshift.models.vae import PerturbationVAE
-from sparseshift.training import recipes
+from sparseshift.training import phase, recipes
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.history import History
 from sparseshift.training.loop import fit
 from sparseshift.training.many_seeds import fit_together
-from sparseshift.training.recipes import Member
+from sparseshift.training.phase import Member
 
 LABELS = ("control", "A", "B", "A+B")
 MakeCells = Callable[..., Cells]
@@ -104,7 +104,7 @@ def test_the_protocol_of_the_paper_freezes_the_graph_and_trains_again(
         graphs.append((trainable, before, after, model.prior.cost(48).item()))
         return history
 
-    monkeypatch.setattr(recipes, "fit", watched)
+    monkeypatch.setattr(phase, "fit", watched)
     history = follow("plain", model, job)
     assert {record.phase for record in history.records} == {0, 1}
     assert history.best_record.phase == 1
@@ -205,7 +205,7 @@ def test_after_a_rotation_the_graph_can_be_frozen_too(
                       if isinstance(model.prior, ShiftPrior) else False)  # fmt: skip
         return fit(model, train, validation, config, job.seed)
 
-    monkeypatch.setattr(recipes, "fit", watched)
+    monkeypatch.setattr(phase, "fit", watched)
     history = follow(recipe, model, job)
     n_before = {"rotation": 3, "rotation_only": 1}[recipe]
     assert frozen == [False] * n_before + [True]
@@ -257,7 +257,7 @@ def test_of_several_starts_the_one_with_the_best_objective_goes_on(
         return history
 
     began: list[dict[str, torch.Tensor]] = []
-    monkeypatch.setattr(recipes, "fit", watched)
+    monkeypatch.setattr(phase, "fit", watched)
     rotated = stub_rotation(monkeypatch)
     model, job = make("rotated_vae", STARTS)
     history = follow("rotation_only", model, job)
@@ -286,7 +286,7 @@ def test_several_starts_of_several_models(make: Make, monkeypatch: pytest.Monkey
         tried.append([each.objective_at(STARTS.warm_start_kl_weight) for each in histories])
         return histories
 
-    monkeypatch.setattr(recipes, "fit_together", watched)
+    monkeypatch.setattr(phase, "fit_together", watched)
     monkeypatch.setattr(recipes, "start_from_rotation", lambda *_, **__: None)
     model, job = make("rotated_vae", STARTS)
     twin, _ = make("rotated_vae", STARTS)
@@ -316,7 +316,7 @@ def test_a_fit_stopped_between_its_starts_goes_on_with_the_same_numbers(
         return fit(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(recipes, "fit", interrupted)
+        patched.setattr(phase, "fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
             follow("rotation", model, job)
     again, _ = make("svae_plus", STARTS)

@@ -4,12 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-from torch import Tensor
-
-from sparseshift.data.cells import CellSource
 from sparseshift.models.adaptation import with_new_rows
 from sparseshift.models.masks import BernoulliMask
 from sparseshift.models.priors import ShiftPrior, StandardNormalPrior
@@ -19,30 +14,13 @@ from sparseshift.training.checkpoint import Checkpoint
 from sparseshift.training.config import TrainingConfig
 from sparseshift.training.finished import read_finished, write_finished
 from sparseshift.training.history import History
-from sparseshift.training.loop import fit
-from sparseshift.training.many_seeds import fit_together
+from sparseshift.training.phase import Member, one_after_another, train_phase
 from sparseshift.training.rotation_start import start_from_rotation
-from sparseshift.training.run import Run
+from sparseshift.training.several_starts import train_best_start
 
 logger = logging.getLogger(__name__)
 
 RECIPES = ("plain", "rotation", "rotation_only", "cellwise")
-
-
-class Member(NamedTuple):
-    """One of the models that are fitted together; most often the only one.
-
-    Attributes:
-        model: fresh; changed in place.
-        train: its training cells.
-        validation: cells that choose its best weights; None: none.
-        seed: of all its draws.
-    """
-
-    model: PerturbationVAE
-    train: CellSource
-    validation: CellSource | None
-    seed: int
 
 
 def follow(
@@ -82,7 +60,7 @@ def _train(
     elif recipe == "cellwise":
         histories = _cellwise(members, config, directory)
     else:
-        histories = _phase(members, 0, config, directory)
+        histories = train_phase(members, "phase_0", config, directory)
     return (
         _frozen(recipe, histories, members, config, directory)
         if config.freeze_graph
@@ -102,7 +80,7 @@ def _frozen(
     # as published, the KL weight rises anew; after a rotation that would undo what was refined
     again = config if recipe == "plain" else replace(config, kl_warmup=0.0)
     number = histories[0].records[-1].phase + 1
-    return _then(histories, _phase(members, number, again, directory))
+    return one_after_another(histories, train_phase(members, f"phase_{number}", again, directory))
 
 
 def _rotation(
@@ -115,7 +93,7 @@ def _rotation(
     ]
     # a slow ramp that ends low: with a fast one, latents collapse and are lost
     ramp = replace(config.part(share), kl_warmup=1.0, kl_weight=config.warm_start_kl_weight)
-    histories = _best_starts(plain, ramp, directory)
+    histories = train_best_start(plain, "phase_0", ramp, directory)
     if not refine:
         _rotate(members)
         return histories
@@ -124,61 +102,10 @@ def _rotation(
     half = replace(config.part(0.5 * (1.0 - share)), kl_warmup=0.0)
     for number in (1, 2):
         _rotate(members, last=number == 2)
-        histories = _then(histories, _phase(members, number, half, directory))
+        histories = one_after_another(
+            histories, train_phase(members, f"phase_{number}", half, directory)
+        )
     return histories
-
-
-def _best_starts(
-    members: Sequence[Member], config: TrainingConfig, directory: Path | None
-) -> list[History]:
-    """Trains plain VAEs, `warm_starts` times each, and puts the best weights of all times into each model.
-
-    What a plain VAE mixes up no rotation takes apart, and a start that did so has the worse objective
-    (docs/decisions/0018-several-starts.md). The first start is the fit that a single one would be.
-    """
-    fresh = [_weights(member.model) for member in members]
-    best = _start(members, 0, config, directory)
-    for number in range(1, config.warm_starts):
-        _load(members, fresh)
-        tried = _start(members, number, config, directory)
-        best = [_better(*pair, config.kl_weight) for pair in zip(best, tried, strict=True)]
-    _load(members, [start.weights for start in best])
-    return [start.history for start in best]
-
-
-class _Start(NamedTuple):
-    history: History
-    weights: dict[str, Tensor]
-
-
-def _start(
-    members: Sequence[Member], number: int, config: TrainingConfig, directory: Path | None
-) -> list[_Start]:
-    drawn = [member._replace(seed=_seed_of_start(member.seed, number)) for member in members]
-    histories = _phase(drawn, 0, config, directory, start=number)
-    return [_Start(h, _weights(m.model)) for h, m in zip(histories, members, strict=True)]
-
-
-def _better(before: _Start, now: _Start, kl_weight: float) -> _Start:
-    """The start with the better objective, at the cost of both."""
-    better = min(before, now, key=lambda start: start.history.objective_at(kl_weight))
-    spent = before.history.cpu_seconds + now.history.cpu_seconds
-    return better._replace(history=better.history._replace(cpu_seconds=spent))
-
-
-def _load(members: Sequence[Member], weights: Sequence[dict[str, Tensor]]) -> None:
-    for member, state in zip(members, weights, strict=True):
-        member.model.load_state_dict(state)
-
-
-def _weights(model: PerturbationVAE) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def _seed_of_start(seed: int, number: int) -> int:
-    if number == 0:
-        return seed
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def _cellwise(
@@ -195,7 +122,7 @@ def _cellwise(
         for part in (member.model.decoder, member.model.likelihood, member.model.prior):
             part.requires_grad_(False)
     learn = replace(config.part(config.cellwise_encoder_share), kl_warmup=0.0)
-    histories = _then(histories, _phase(members, 3, learn, directory))
+    histories = one_after_another(histories, train_phase(members, "phase_3", learn, directory))
     for member in members:
         member.model.decoder.held = False
         member.model.requires_grad_(True)
@@ -208,28 +135,6 @@ def _cellwise(
 def _rotate(members: Sequence[Member], *, last: bool = True) -> None:
     for member in members:
         start_from_rotation(member.model, member.train, member.seed, last=last)
-
-
-def _phase(
-    members: Sequence[Member],
-    number: int,
-    config: TrainingConfig,
-    directory: Path | None,
-    *,
-    start: int = 0,
-) -> list[History]:
-    if len(members) > 1:
-        return fit_together([Run(m.model, m.train, m.validation, config, m.seed) for m in members])
-    (member,) = members
-    checkpoint = None
-    if directory is not None:
-        name = f"phase_{number}_start_{start}" if start else f"phase_{number}"
-        checkpoint = Checkpoint(directory / f"{name}.safetensors")
-    return [fit(member.model, member.train, member.validation, config, member.seed, checkpoint)]
-
-
-def _then(first: Sequence[History], second: Sequence[History]) -> list[History]:
-    return [history.then(later) for history, later in zip(first, second, strict=True)]
 
 
 def _no_shift(model: PerturbationVAE) -> StandardNormalPrior:
