@@ -1,6 +1,5 @@
 """How a fit is put together of phases: at once, rotate then refine, or as the public code does."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +16,6 @@ from sparseshift.training.history import History
 from sparseshift.training.phase import Member, one_after_another, train_phase
 from sparseshift.training.rotation_start import start_from_rotation
 from sparseshift.training.several_starts import train_best_start
-
-logger = logging.getLogger(__name__)
 
 RECIPES = ("plain", "rotation", "rotation_only", "cellwise")
 
