@@ -91,10 +91,13 @@ def _answers(summary: pd.DataFrame, n_data: int) -> list[str]:
         rows = summary[(summary["metric"] == metric) & (summary["subset"] == "trained")]
         for condition, of in rows.groupby("condition", sort=False):
             best = of.loc[of["value"].idxmax()]
-            answers.append(
-                f"{condition}: {words} are recovered best by {best['model']} "
-                f"({metric_name(metric).unit} {best['value']:.3f})."
-            )
+            if best["value"] > 0.0:
+                answers.append(
+                    f"{condition}: {words} are recovered best by {best['model']} "
+                    f"({metric_name(metric).unit} {best['value']:.3f})."
+                )
+            else:
+                answers.append(f"{condition}: no {words} are recovered by any model.")
     return answers
 
 

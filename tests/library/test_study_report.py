@@ -7,15 +7,15 @@ from sparseshift.scoring import summarise_study
 from sparseshift.study_report import write_study_page
 
 
-def _page(n_data: int) -> str:
+def _page(n_data: int, *, f1: float = 0.8) -> str:
     rows = [
         {"condition": "<paper>", "data_seed": d, "model": model, "seed": 0, "metric": metric}
-        | {"subset": "trained", "value": value + 0.01 * d}
+        | {"subset": "trained", "value": value + 0.01 * d * (value > 0.0)}
         for d in range(n_data)
         for model, metric, value in (
             ("vae", "mcc_pearson", 0.4),
             ("svae_plus", "mcc_pearson", 0.9),
-            ("svae_plus", "graph_f1", 0.8),
+            ("svae_plus", "graph_f1", f1),
             ("svae_plus", "latent_correlation", 0.123),
         )
     ]
@@ -39,3 +39,9 @@ def test_the_best_are_named_and_the_published_numbers_beside() -> None:
 def test_five_data_seeds_are_not_exploratory() -> None:
     assert "exploratory" not in _page(5)
     assert "1 data seed a condition (exploratory" in _page(1)
+
+
+def test_nobody_is_best_where_nothing_is_recovered() -> None:
+    page = _page(2, f1=0.0)
+    assert "no edges are recovered by any model" in page
+    assert "edges are recovered best" not in page
