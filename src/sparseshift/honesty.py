@@ -16,6 +16,7 @@ _FEW_CELLS = {  # in words, whether higher is better, decimals
     "ate_rmse": ("error (RMSE) of effects", False, 3),
 }
 CLAIM = 5  # seeds
+_OF_PERTURBATION = r"^n_shot_(?P<size>\d+), (?P<perturbation>.+?)(?:, first \d+ draws)?$"
 
 
 def honesty_card(
@@ -45,7 +46,9 @@ def honesty_card(
     own = metrics[metrics["model"] == model]
     card = {
         "does it beat the mean?": _beats(model, own, metrics),
-        "and from a few cells?": _few_cells(model, n_shot),
+        "and from a few cells?": " ".join(
+            filter(None, (_few_cells(model, n_shot), _too_small(model, n_shot, splits)))
+        ),
         "likelihood": _likelihood(model, own),
         "particles": _particles(model, n_shot),
         "what could be seen at all": _ceilings(model, ceilings),
@@ -90,7 +93,7 @@ def _few_cells(model: str, n_shot: pd.DataFrame) -> str:
         for split, rows in n_shot[chosen].groupby("split", sort=False):
             steps = []
             for row in rows.to_dict("records"):
-                size, baseline = str(row["subset"]).removeprefix("n_shot_").split(", ")
+                size, baseline = str(row["subset"]).removeprefix("n_shot_").split(", ", 1)
                 verdict = _verdict(row["value"], row["lower"], row["upper"], higher=higher)
                 steps.append(f"{size} cells {_interval(row, decimals)} ({baseline}): {verdict}")
             sentences.append(
@@ -98,6 +101,27 @@ def _few_cells(model: str, n_shot: pd.DataFrame) -> str:
                 f"predictor from the same cells: {'; '.join(steps)}."
             )
     return " ".join(sentences)
+
+
+def _too_small(model: str, n_shot: pd.DataFrame, splits: Mapping[str, Mapping[str, Any]]) -> str:
+    """The held-out perturbations that have no support of some size, or too few cells to score."""
+    own = n_shot[n_shot["model"] == model] if len(n_shot) else n_shot
+    found = own["subset"].astype(str).str.extract(_OF_PERTURBATION) if len(own) else own
+    if found.empty:
+        return ""
+    found = found.assign(split=own["split"]).dropna(subset=["size"])
+    held_out = {
+        name
+        for split in found["split"].unique()
+        for name in splits.get(split, {}).get("held_out", ())
+    }
+    lacking: dict[str, list[str]] = {}
+    for size in sorted(found["size"].astype(int).unique()):
+        names = held_out - set(found.loc[found["size"] == str(size), "perturbation"])
+        if names:
+            lacking.setdefault(", ".join(sorted(names)), []).append(str(size))
+    steps = [f"with {' and '.join(sizes)} cells {names}" for names, sizes in lacking.items()]
+    return f"Left out for want of cells: {'; '.join(steps)}." if steps else ""
 
 
 def _verdict(value: float, lower: float, upper: float, *, higher: bool) -> str:
@@ -119,6 +143,13 @@ def _likelihood(model: str, own: pd.DataFrame) -> str:
             sentences.append(
                 f"Split {row['split']!r}: I-NLL of {model} less that of {reference}: {_interval(row)} nats a "
                 f"cell: {verdict}."
+            )
+    for split, of_split in own[own["subset"] == QUERY].groupby("split", sort=False):
+        size = of_split.groupby("metric")["value"].first()
+        if {"query_cells", "query_perturbations"} <= set(size.index):
+            sentences.append(
+                f"Split {split!r}: over {size['query_cells']:,.0f} query cells of "
+                f"{size['query_perturbations']:.0f} perturbations, each perturbation counting the same."
             )
     return " ".join(sentences)
 
@@ -169,7 +200,9 @@ def _permuted(model: str, own: pd.DataFrame) -> str:
         f"within batches; p = {p:.2g} of {len(nulls)} permutation{'s' if len(nulls) > 1 else ''}."
     )
     if found:
-        return f"{text} An effect implanted there was found in {found} of {len(implanted)}."
+        text += f" An effect implanted there was found in {found} of {len(implanted)}."
+        few = " So most edges of that size are missed: one that is missing says little."
+        return text + (few if 2 * found < len(implanted) else "")
     return (
         f"{text} But an effect implanted there was not found: an empty graph says nothing here, the "
         "model may find nothing anywhere."

@@ -21,6 +21,8 @@ _ELSEWHERE = (
     "implanted_edges",
     "control_guide_edges",
     "inll_seed_sd",
+    "query_cells",
+    "query_perturbations",
 )
 CAPTIONS = {
     "metric_comparison": "Scores by model: a point a seed with its 95 % bootstrap interval.",

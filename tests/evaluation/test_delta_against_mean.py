@@ -39,12 +39,13 @@ def test_what_all_perturbations_share_does_not_count() -> None:
     assert delta_against_mean(OBSERVED, OBSERVED, MEAN, MEAN) == pytest.approx(np.ones(6))
 
 
-def test_the_mean_effect_has_no_score_whatever_the_rounding() -> None:
+def test_the_mean_effect_says_nothing_of_its_own_whatever_the_rounding() -> None:
     trained = RNG.normal(size=(50, 40))
     same = np.tile(trained[::-1].sum(axis=0) / 50, (6, 1))
     mean = trained.mean(axis=0)
     assert (same[0] != mean).any()
-    assert np.isnan(delta_against_mean(same, OBSERVED, mean, mean)).all()
+    assert (delta_against_mean(same, OBSERVED, mean, mean) == 0.0).all()
+    assert np.isnan(delta_against_mean(OBSERVED, same, mean, mean)).all()
 
 
 @pytest.mark.parametrize("n", [2, 5, 20])

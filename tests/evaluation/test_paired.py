@@ -62,3 +62,13 @@ def test_missing_values_are_left_out() -> None:
 def test_without_resamples_there_is_no_interval() -> None:
     found = paired_macro_differences(VALUES, GROUPS, 0, n_resamples=0, seed=0)[1]
     assert np.isnan(found.lower)
+
+
+def test_one_perturbation_or_one_in_common_tells_nothing() -> None:
+    one = paired_differences(np.array([[0.0, 1.0]]), 0, **MANY)[1]
+    common = paired_differences(np.array([[0.0, 1.0], [0.0, np.nan]]), 0, **MANY)[1]
+    cells = paired_macro_differences(VALUES, np.repeat("a", 49), 0, **MANY)[1]
+    for found in (one, common, cells):
+        assert np.isfinite(found.value)
+        assert np.isnan(found.lower)
+        assert np.isnan(found.upper)

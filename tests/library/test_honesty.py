@@ -73,6 +73,40 @@ def test_an_empty_null_graph_alone_does_not_pass() -> None:
     assert none["does it beat the mean?"].startswith("Not asked")
 
 
+def test_a_null_graph_where_most_implanted_effects_are_missed_says_little() -> None:
+    rows = nulls_of(0, 0, 0, 0, 0)
+    implanted = [i for i, row in enumerate(rows) if row[2] == "implanted_edges"]
+    for n_found, says_little in ((2, True), (3, False)):
+        changed = list(rows)
+        for i in implanted[n_found:]:
+            changed[i] = (*rows[i][:4], 0.0, *rows[i][5:])
+        card = honesty_card("svae", metrics_of(*changed), NOTHING, NO_CURVE, {}, [])
+        text = card["permuted labels"]
+        assert f"found in {n_found} of 5" in text
+        assert ("one that is missing says little" in text) == says_little
+
+
+def test_over_what_a_likelihood_is_and_what_was_left_out_is_named() -> None:
+    nan = np.nan
+    sizes = metrics_of(
+        ("svae", 0, "query_cells", "held_out_query", 1234.0, nan, nan),
+        ("svae", 0, "query_perturbations", "held_out_query", 3.0, nan, nan),
+    )
+    n_shot = metrics_of(
+        *(
+            ("svae", 0, "ate_rmse", f"n_shot_{size}, {name}", 0.1, nan, nan)
+            for size, names in ((5, ("A", "B+C", "D, 2")), (20, ("A", "D, 2")), (50, ("A",)))
+            for name in names
+        )
+    )
+    splits = {"s": {**SPLIT, "held_out": ["A", "B+C", "D, 2", "E"]}}
+    card = honesty_card("svae", sizes, NOTHING, n_shot, splits, [])
+    assert "over 1,234 query cells of 3 perturbations" in card["likelihood"]
+    assert card["and from a few cells?"] == (
+        "Left out for want of cells: with 5 cells E; with 20 cells B+C, E; with 50 cells B+C, D, 2, E."
+    )
+
+
 def test_what_cannot_be_seen_is_said() -> None:
     rows = [
         ("s", "ate_pearson_r", "svae", 0.6, 0.2, 0.4, 0.1, 5, True, 0.5, 0.75, 0.6, 0.9),

@@ -106,3 +106,17 @@ def test_without_a_model_a_predictor_or_rows_there_is_nothing(
     alone = (table_of("svae", scores["one"]), table_of("mean_effect", scores["one"]))
     for table in (*alone, alone[0].iloc[:0]):
         assert n_shot_differences(table, [], "x", SETTINGS).empty
+
+
+def test_a_predictor_of_fewer_perturbations_is_not_the_best(scores: dict[str, np.ndarray]) -> None:
+    few = np.where(np.arange(5) == 2, 100.0, np.nan)
+    table = pd.concat(
+        [
+            table_of("svae", scores["one"], seed=0),
+            table_of("additive", few),
+            table_of("support_mean", scores["support_mean"]),
+        ],
+        ignore_index=True,
+    )
+    found = n_shot_differences(table, [], "x", SETTINGS)
+    assert found["subset"].tolist() == ["n_shot_5, support_mean"]

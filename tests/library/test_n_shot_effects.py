@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,20 +14,20 @@ from sparseshift.data.nested_supports import NestedSupports
 from sparseshift.data.splits import Split, make_split
 from sparseshift.evaluation.average_effects import log_normalise, pearson_r
 from sparseshift.fitted_model import FittedModel
-from sparseshift.scoring import RunKey, ScoreSettings
+from sparseshift.scoring import ObservedEffects, RunKey, ScoreSettings, n_shot_differences
 from sparseshift.scoring.n_shot import NShotSettings, nested_supports
 from sparseshift.scoring.n_shot_effects import (
-    BASELINES,
     SAMPLED_CELLS,
     score_n_shot_baselines,
     score_n_shot_effects,
 )
+from sparseshift.scoring.simple_predictors import BASELINES
 from sparseshift.scoring.tidy import METRIC_COLUMNS
 from sparseshift.screens.cells import read_perturbations
 from sparseshift.screens.columns import Columns
 
 COLUMNS = Columns("gene", "ctrl")
-SETTINGS = ScoreSettings(n_draws=2, n_resamples=50, seed=4)
+SETTINGS = ScoreSettings(n_draws=2, n_halves=1, n_resamples=50, seed=4)
 N_SHOT = NShotSettings(sizes=(2, 5, 12), n_draws=3, min_query=5, gradient_draws=1)
 KEY = RunKey("small", "model", "split", 0)
 Models = dict[str, FittedModel]
@@ -74,7 +75,7 @@ def test_the_support_mean_sees_the_cells_of_each_support(
 ) -> None:
     genes = tuple(small_screen.var_names)
     table = score_n_shot_baselines(
-        small_screen, COLUMNS, split, genes, supports, "small", SETTINGS
+        small_screen, COLUMNS, split, genes, supports, "small", SETTINGS, N_SHOT
     )
     assert list(table["model"].unique()) == list(BASELINES)
     assert table["seed"].isna().all()
@@ -113,15 +114,74 @@ def test_each_perturbation_has_a_row_too(
 ) -> None:
     genes = tuple(small_screen.var_names)
     table = score_n_shot_baselines(
-        small_screen, COLUMNS, split, genes, supports, "small", SETTINGS
+        small_screen, COLUMNS, split, genes, supports, "small", SETTINGS, N_SHOT
     )
     own = table[(table["model"] == "support_mean") & (table["metric"] == "ate_pearson_r")]
     for size in supports.sizes:
         rows = own[own["subset"].str.startswith(f"n_shot_{size}, ")]
+        rows = rows[~rows["subset"].str.endswith("draws")]
         names = rows["subset"].str.removeprefix(f"n_shot_{size}, ").tolist()
         assert sorted(names) == sorted(supports.possible(size))
         mean = value_of(table, "ate_pearson_r", f"n_shot_{size}", "support_mean")
         assert rows["value"].mean() == pytest.approx(mean)
+
+
+def test_scores_are_means_over_halvings_of_the_control(
+    small_screen: AnnData, split: Split, supports: NestedSupports
+) -> None:
+    genes = tuple(small_screen.var_names)
+    given = (genes, supports, "small")
+    both = score_n_shot_baselines(
+        small_screen, COLUMNS, split, *given, replace(SETTINGS, n_halves=2), N_SHOT
+    )
+    halves = ObservedEffects(small_screen, COLUMNS, split, genes).halves(2, SETTINGS.seed)
+    each = [
+        score_n_shot_baselines(small_screen, COLUMNS, half.split, *given, SETTINGS, N_SHOT)
+        for half in halves
+    ]
+    for metric in ("ate_pearson_r", "ate_rmse"):
+        for name in ("support_mean", "support_mean_to_control", "ridge"):
+            found = value_of(both, metric, "n_shot_5", name)
+            expected = [value_of(table, metric, "n_shot_5", name) for table in each]
+            assert expected[0] != expected[1]
+            assert found == pytest.approx(np.mean(expected))
+
+
+def test_a_model_of_fewer_draws_is_compared_on_these(
+    training_screen: AnnData,
+    small: dict[str, Any],
+    small_screen: AnnData,
+    split: Split,
+    supports: NestedSupports,
+) -> None:
+    """Of three draws the gradient takes the first; the predictors beside it then do, too."""
+    model = ss.fit(training_screen, "sams_vae", **small)
+    table = score_n_shot_effects(model, small_screen, split, supports, KEY, SETTINGS, N_SHOT)
+    simple = score_n_shot_baselines(
+        small_screen, COLUMNS, split, tuple(small_screen.var_names), supports, "small", SETTINGS, N_SHOT
+    )  # fmt: skip
+    both = pd.concat([table, simple], ignore_index=True)
+    found = n_shot_differences(both, [], "small", SETTINGS).set_index(["metric", "subset"])[
+        "value"
+    ]
+    label = ", first 1 draws"
+
+    def mean(model: str, size: int) -> float:
+        rows = both[(both["model"] == model) & (both["metric"] == "ate_rmse")]
+        own = [f"n_shot_{size}, {name}{label}" for name in supports.possible(size)]
+        return float(rows.set_index("subset").loc[own, "value"].mean())
+
+    for size in (2, 5, 12):
+        means = {name: mean(name, size) for name in BASELINES}
+        best = min(means, key=lambda name: means[name])
+        own = found["ate_rmse_minus_best_baseline", f"n_shot_{size}, {best}{label}"]
+        assert own == pytest.approx(mean("model", size) - means[best])
+    profiles = Profiles(small_screen, split)
+    start, other = profiles.mean(split.control_a), profiles.mean(split.control_b)
+    seen = profiles.mean(supports.order["C"][0, :5]) - start
+    expected = np.sqrt(np.mean((seen - profiles.mean(supports.query["C"]) + other) ** 2))
+    first = value_of(simple, "ate_rmse", f"n_shot_5, C{label}", "support_mean")
+    assert first == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_mean_effect_is_the_same_for_every_support(
@@ -129,10 +189,11 @@ def test_the_mean_effect_is_the_same_for_every_support(
 ) -> None:
     genes = tuple(small_screen.var_names)
     table = score_n_shot_baselines(
-        small_screen, COLUMNS, split, genes, supports, "small", SETTINGS
+        small_screen, COLUMNS, split, genes, supports, "small", SETTINGS, N_SHOT
     )
     own = table[table["model"] == "mean_effect"]
-    assert "ate_delta_r" not in set(own["metric"])  # it does not vary: not defined
+    # it has nothing of its own
+    assert value_of(own, "ate_delta_r", "n_shot_5", "mean_effect") == 0.0
     assert value_of(own, "gain_ate_pearson_r", "n_shot_5", "mean_effect") == pytest.approx(0.0)
     assert value_of(own, "draw_sd_ate_pearson_r", "n_shot_5", "mean_effect") == pytest.approx(0.0)
     # two cells say little: the shrunk mean is closer to the mean effect than the raw one
@@ -145,7 +206,7 @@ def test_what_is_shrunk_to_no_effect_keeps_its_direction(
 ) -> None:
     genes = tuple(small_screen.var_names)
     table = score_n_shot_baselines(
-        small_screen, COLUMNS, split, genes, supports, "small", SETTINGS
+        small_screen, COLUMNS, split, genes, supports, "small", SETTINGS, N_SHOT
     )
     profiles = Profiles(small_screen, split)
     start, other = profiles.mean(split.control_a), profiles.mean(split.control_b)
@@ -201,8 +262,9 @@ def test_the_curve_is_that_of_adapted_models(
         ]
         return pd.DataFrame(np.mean(draws, axis=0), index=cells.obs_names)
 
-    control = small_screen[list(split.control_a)]
-    start = sampled(model, control, SETTINGS.n_draws).to_numpy().mean(0)
+    control = small_screen[list(split.control_a + split.control_b)]
+    of_control = sampled(model, control, SETTINGS.n_draws)
+    start = of_control.loc[list(split.control_a)].to_numpy().mean(0)
     n_query = len(supports.query_cells)
     assert SETTINGS.n_draws * n_query < SAMPLED_CELLS * len(supports.query)
     n_draws = SETTINGS.n_draws
@@ -244,9 +306,11 @@ def test_where_there_is_no_curve_there_are_no_rows(
         score_n_shot_effects(model, small_screen, split, nothing, *given),
         score_n_shot_effects(model, small_screen, no_control, supports, *given),
         score_n_shot_effects(linear, small_screen, split, supports, *given),
-        score_n_shot_baselines(small_screen, COLUMNS, split, genes, nothing, "small", SETTINGS),
         score_n_shot_baselines(
-            small_screen, COLUMNS, no_control, genes, supports, "small", SETTINGS
+            small_screen, COLUMNS, split, genes, nothing, "small", SETTINGS, N_SHOT
+        ),
+        score_n_shot_baselines(
+            small_screen, COLUMNS, no_control, genes, supports, "small", SETTINGS, N_SHOT
         ),
     ]
     for table in tables:

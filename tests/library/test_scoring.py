@@ -1,6 +1,7 @@
 """Models and baselines on held-out cells, as tidy tables."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -244,6 +245,43 @@ def test_the_low_rank_model_needs_the_perturbed_genes_among_the_measured(
         assert same != differs
 
 
+def test_shrinking_to_the_mean_effect_does_not_count_the_noise_of_the_control(
+    small_screen: AnnData, split: Split
+) -> None:
+    """The control is in the support's effect and in the mean effect: whatever it is, the weights stay."""
+
+    def weights(n: int) -> list[float]:
+        controls = split.control_a + split.control_b
+        part = replace(split, control_a=controls[:n], control_b=controls[n:])
+        half = ObservedEffects(small_screen, COLUMNS, part, tuple(small_screen.var_names))
+        found = baseline_effects(half, "ctrl")
+        mean, support, shrunk, control = (
+            np.array([found[name][label] for label in HELD_OUT])
+            for name in (
+                "mean_effect",
+                "support_mean",
+                "support_mean_shrunk",
+                "support_mean_to_control",
+            )
+        )
+        to_control.append(float((control / support).mean()))
+        return ((shrunk - mean) / (support - mean)).mean(axis=1).tolist()
+
+    to_control: list[float] = []
+    assert weights(5) == pytest.approx(weights(len(split.control_a)), rel=1e-9)
+    assert to_control[0] < to_control[1]
+
+
+def test_what_falls_back_to_the_mean_effect_says_nothing_of_its_own(
+    small_screen: AnnData, split: Split
+) -> None:
+    table = baseline_table(small_screen, split)
+    own = table[(table["metric"] == "ate_delta_r") & (table["subset"] == QUERY)]
+    value = own.set_index("model")["value"]
+    assert value[["mean_effect", "additive"]].tolist() == [0.0, 0.0]
+    assert value["support_mean"] > 0.1
+
+
 def test_a_strong_effect_is_found_by_its_support_cells(
     observed: ObservedEffects, baselines: dict[str, dict[str, np.ndarray]]
 ) -> None:
@@ -264,7 +302,14 @@ def test_tidy_baselines(small_screen: AnnData, split: Split) -> None:
     assert table["value"].notna().all()
     assert table["seed"].isna().all()
     assert str(table["seed"].dtype) == "Int64"
-    assert ((table["lower"] <= table["value"]) & (table["value"] <= table["upper"])).all()
+    assert_intervals_hold_values(table)
+
+
+def assert_intervals_hold_values(table: pd.DataFrame) -> None:
+    """Where there is an interval: of one perturbation there is none."""
+    held = table.dropna(subset=["lower", "upper"])
+    assert ((held["lower"] <= held["value"]) & (held["value"] <= held["upper"])).all()
+    assert set(held["subset"]) >= {QUERY}
 
 
 def noise_screen() -> AnnData:
@@ -308,16 +353,18 @@ def test_tidy_query_scores(
     assert list(table.columns) == METRIC_COLUMNS
     # the genes of this screen are too few to name a target, so that all are not targets
     whole = table[table["subset"] == QUERY]
-    assert whole["metric"].tolist() == ["inll_macro_k4", "inll_micro_k4", *METRICS]
+    likelihood = ["inll_macro_k4", "inll_micro_k4", "query_cells", "query_perturbations"]
+    assert whole["metric"].tolist() == [*likelihood, *METRICS]
     assert set(table["subset"]) == {QUERY, *KINDS}
     assert set(table["seed"]) == {0}
-    assert ((table["lower"] <= table["value"]) & (table["value"] <= table["upper"])).all()
+    assert_intervals_hold_values(table)
     value = whole.set_index("metric")["value"]
     query = small_screen[list(split.query)]
     bound = model.iwelbo(query, 4, seed=0)
     assert value["inll_macro_k4"] == pytest.approx(-bound.mean(), rel=1e-5)
     each = model.cell_iwelbo(query, 4, seed=0)
     assert value["inll_micro_k4"] == pytest.approx(-each.mean(), rel=1e-5)
+    assert value[["query_cells", "query_perturbations"]].tolist() == [len(split.query), 4]
     assert cells.columns.tolist() == ["cell", "perturbation", "iwelbo"]
     assert cells["cell"].tolist() == list(split.query)
     assert cells["perturbation"].tolist() == read_perturbations(query, COLUMNS).tolist()
@@ -374,7 +421,8 @@ def test_without_control_only_the_bound_is_scored(
     model = fitted["svae_plus"].adapt(small_screen[list(split.support)])
     cells = score_cells(model, small_screen, bare, SETTINGS)
     table = query_table(model, cells, small_screen, bare)
-    assert table["metric"].tolist() == ["inll_macro_k4", "inll_micro_k4"]
+    likelihood = ["inll_macro_k4", "inll_micro_k4", "query_cells", "query_perturbations"]
+    assert table["metric"].tolist() == likelihood
 
 
 def test_training_scores(fitted: dict[str, FittedModel]) -> None:

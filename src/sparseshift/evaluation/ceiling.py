@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sparseshift.errors import OptionError
-from sparseshift.evaluation.intervals import Interval
+from sparseshift.evaluation.intervals import Interval, stretched
 
 NOT_RESOLVABLE = "not resolvable"
 
@@ -103,11 +103,8 @@ def rescale(
     )
     values = _position(scores[:, drawn].mean(axis=2))
     # a resample without any gap has no score
-    values = values[np.isfinite(values)]
-    lower, upper = np.quantile(values, [0.025, 0.975]) if len(values) > 1 else (np.nan, np.nan)
-    return Rescaled(
-        gap, Interval(float(_position(scores.mean(axis=1))), float(lower), float(upper))
-    )
+    position = float(_position(scores.mean(axis=1)))
+    return Rescaled(gap, stretched(position, values, scores.shape[1]))
 
 
 def _position(means: np.ndarray) -> np.ndarray:

@@ -33,17 +33,23 @@ def delta_against_mean(
         genes: bool, (genes,) or (perturbations, genes); None: all.
 
     Returns:
-        (perturbations,), -1 to 1; NaN where either side does not vary, as for a prediction of the mean
-        effect itself. It says nothing specific: count it 0 where it is the floor.
+        (perturbations,), -1 to 1; 0 where the prediction has nothing of its own, as for the mean effect itself;
+        NaN where the observation has not.
     """
     predicted, observed, chosen = paired_effects(predicted, observed, genes)
     own = _less(predicted, predicted_mean), _less(observed, observed_mean)
-    return np.array([pearson_r(p[g], o[g]) for p, o, g in zip(*own, chosen, strict=True)])
+    return np.array([_r(p[g], o[g]) for p, o, g in zip(*own, chosen, strict=True)])
+
+
+def _r(predicted: np.ndarray, observed: np.ndarray) -> float:
+    r = pearson_r(predicted, observed)
+    return 0.0 if np.isnan(r) and not np.isnan(pearson_r(observed, observed)) else r
 
 
 def _less(effects: np.ndarray, mean: np.ndarray) -> np.ndarray:
     mean = np.asarray(mean, dtype=np.float64)
     own = effects - mean
-    # the mean effect computed in another order differs by rounding, which would correlate with something
-    rounding = 1e-12 * (np.abs(effects) + np.abs(mean))
+    # the mean effect computed in another order differs by rounding, which would correlate with something;
+    # effects are differences of profiles of about 1, so that theirs does not shrink with them
+    rounding = 1e-12 * (1.0 + np.abs(effects) + np.abs(mean))
     return np.where(np.abs(own) <= rounding, 0.0, own)

@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t
+from scipy.stats import norm, t
 
 
 class Interval(NamedTuple):
-    """An estimate and its 95 % percentile interval; NaN bounds where there is nothing to resample.
+    """An estimate and its 95 % interval; NaN bounds where there is nothing to resample, or one unit.
 
     Attributes:
         value: the estimate on all data.
-        lower: 2.5 % quantile of the resampled estimates.
-        upper: 97.5 % quantile.
+        lower: 2.5 % quantile of the resampled estimates, `stretched`.
+        upper: 97.5 % quantile, `stretched`.
     """
 
     value: float
@@ -55,7 +55,7 @@ def hierarchical_bootstrap(
     for _ in range(n_resamples):
         chosen = [values[i] for i in rng.integers(len(values), size=len(values))]
         draws.append(statistic([v[rng.integers(len(v), size=len(v))] for v in chosen]))
-    return _interval(statistic(values), draws)
+    return stretched(statistic(values), draws, len(values))
 
 
 def bootstrap_mean(values: np.ndarray, *, n_resamples: int, seed: int) -> Interval:
@@ -64,7 +64,7 @@ def bootstrap_mean(values: np.ndarray, *, n_resamples: int, seed: int) -> Interv
     if values.size == 0:
         return Interval(np.nan, np.nan, np.nan)
     index = np.random.default_rng(seed).integers(values.size, size=(n_resamples, values.size))
-    return _interval(float(values.mean()), values[index].mean(1).tolist())
+    return stretched(float(values.mean()), values[index].mean(1), values.size)
 
 
 def student_interval(values: np.ndarray) -> Interval:
@@ -83,8 +83,25 @@ def student_interval(values: np.ndarray) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def _interval(value: float, draws: list[float]) -> Interval:
-    if len(draws) < 2:
+def stretched(value: float, draws: np.ndarray | Sequence[float], n_units: int) -> Interval:
+    """Percentile interval of resampled estimates, stretched about the estimate where units are few.
+
+    Resamples of n units have (n - 1) / n of the variance of their mean, and percentiles trust it as if it
+    were known: 5 perturbations without any difference were told apart 18 times in 100. Both ends go away from
+    the estimate by sqrt(n / (n - 1)) t / z, quantiles at 97.5 % of Student's t with n - 1 degrees of freedom and of
+    the normal: 1.4 for 5 units, 1.08 for 25. The "narrowness bias" of Hesterberg (2015, The American
+    Statistician 69, 371), who moves the percentiles instead; theirs cannot leave the range of the values, which
+    is too short for few of them.
+
+    Args:
+        value: the estimate.
+        draws: the same of resamples; NaN values are left out.
+        n_units: perturbations that were resampled; of fewer than two nothing is known.
+    """
+    known = np.asarray(draws, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    if known.size < 2 or n_units < 2:
         return Interval(value, np.nan, np.nan)
-    lower, upper = np.quantile(draws, [0.025, 0.975])
-    return Interval(value, float(lower), float(upper))
+    factor = np.sqrt(n_units / (n_units - 1)) * t.ppf(0.975, n_units - 1) / norm.ppf(0.975)
+    ends = value + factor * (np.quantile(known, [0.025, 0.975]) - value)
+    return Interval(value, *map(float, ends))

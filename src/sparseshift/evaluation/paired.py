@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sparseshift.evaluation.intervals import Interval
+from sparseshift.evaluation.intervals import Interval, stretched
 
 
 def paired_macro_differences(
@@ -30,7 +30,8 @@ def paired_macro_differences(
         chosen = rng.integers(len(size), size=len(size))
         rows = [start[i] + rng.integers(size[i], size=size[i]) for i in chosen]
         draw[:] = _macro(differences[np.concatenate(rows)], size[chosen])
-    return _intervals(_macro(differences, size), draws)
+    value = _macro(differences, size)
+    return [stretched(float(v), own, len(size)) for v, own in zip(value, draws.T, strict=True)]
 
 
 def paired_differences(
@@ -53,17 +54,11 @@ def paired_differences(
     with np.errstate(invalid="ignore"):
         draws = filled[chosen].sum(1) / known[chosen].sum(1)
         value = filled.sum(0) / known.sum(0)
-    return _intervals(value, draws)
+    columns = zip(value, draws.T, known.sum(0), strict=True)
+    return [stretched(float(v), own, int(n)) for v, own, n in columns]
 
 
 def _macro(values: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Mean of the means of consecutive groups of these sizes, (models,)."""
     ends = np.cumsum(size)
     return np.mean(np.add.reduceat(values, ends - size) / size[:, None], axis=0)
-
-
-def _intervals(value: np.ndarray, draws: np.ndarray) -> list[Interval]:
-    if len(draws) < 2:
-        return [Interval(float(v), np.nan, np.nan) for v in value]
-    lower, upper = np.nanquantile(draws, [0.025, 0.975], axis=0)
-    return [Interval(*map(float, row)) for row in zip(value, lower, upper, strict=True)]

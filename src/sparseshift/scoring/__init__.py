@@ -1,11 +1,6 @@
 """Models and baselines against cells they did not see, as tidy tables (docs/metrics.md)."""
 
-from sparseshift.scoring.baselines import (
-    BASELINES,
-    baseline_effects,
-    score_baseline_predictions,
-    score_baselines,
-)
+from sparseshift.scoring.baselines import score_baseline_predictions, score_baselines
 from sparseshift.scoring.ceilings import rescale_predictions
 from sparseshift.scoring.cell_eval import cell_eval_files
 from sparseshift.scoring.cells import score_cells, with_latents, with_model_counts
@@ -26,6 +21,7 @@ from sparseshift.scoring.predictions import predict_profiles
 from sparseshift.scoring.recovery import score_recovery
 from sparseshift.scoring.refits import n_edges, refit_of, score_null_refits
 from sparseshift.scoring.settings import ScoreSettings
+from sparseshift.scoring.simple_predictors import BASELINES, baseline_effects
 from sparseshift.scoring.study import (
     beside_published,
     compare_graphs,

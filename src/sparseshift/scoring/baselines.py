@@ -4,39 +4,13 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from sparseshift.data.design import Design, parts
 from sparseshift.data.splits import Split
-from sparseshift.evaluation.average_effects import (
-    effect_variances,
-    mean_square_effect,
-    sampling_variance,
-)
-from sparseshift.models.baselines import (
-    additive_effect,
-    matching_effect,
-    mean_effect,
-    no_change,
-    shrunk_effect,
-)
-from sparseshift.models.low_rank_effects import fit_low_rank_effects
-from sparseshift.models.ridge_effects import choose_penalty, ridge_effects
 from sparseshift.scoring.effects import ObservedEffects
 from sparseshift.scoring.prediction_scores import PredictionTask, summarise_scores
 from sparseshift.scoring.settings import ScoreSettings
+from sparseshift.scoring.simple_predictors import BASELINES, baseline_effects, support_rows
 from sparseshift.scoring.tidy import RunKey
 from sparseshift.screens.columns import Columns
-
-BASELINES = (
-    "no_change",
-    "mean_effect",
-    "additive",
-    "ridge",
-    "low_rank_linear",
-    "matching_mean",
-    "support_mean",
-    "support_mean_shrunk",
-    "support_mean_to_control",
-)
 
 
 def score_baseline_predictions(
@@ -48,14 +22,7 @@ def score_baseline_predictions(
 ) -> pd.DataFrame:
     """The predictors every model must beat, on the same query cells: model, perturbation, kind, metric, value.
 
-    no_change: the control mean; its correlation is not defined, so that it has no such row.
-    mean_effect: control mean + mean effect of the training perturbations. additive: the sum of the
-    parts' effects for a combination whose parts were all trained alone, else mean_effect. ridge:
-    the sum of the parts' ridge coefficients if any part was trained, else mean_effect.
-    low_rank_linear: from the embedding of the perturbed genes if all are measured, else mean_effect.
-    matching_mean: the mean of the parts' effects, mean_effect for parts that were not trained alone. support_mean: the effect in the support cells, which models adapt to.
-    support_mean_shrunk: the same, shrunk to the mean effect by empirical Bayes. support_mean_to_control: the same, shrunk to no
-    effect.
+    Those of `SimplePredictors`. The correlation of no_change is not defined, so that it has no such row.
 
     Args:
         screen: all cells.
@@ -73,7 +40,7 @@ def score_baseline_predictions(
     effects = [baseline_effects(half, columns.control) for half in task.halves]
     seen = [half["support_mean"] for half in effects]
     cells = {
-        "support_mean": {name: observed.profiles[_support(observed, name)] for name in task.names},
+        "support_mean": {n: observed.profiles[support_rows(observed, n)] for n in task.names},
         "mean_effect": dict.fromkeys(
             task.names, _some_trained(observed, columns.control, settings)
         ),
@@ -106,20 +73,6 @@ def score_baselines(
     return pd.concat(frames, ignore_index=True) if frames else empty
 
 
-def support_effects(observed: ObservedEffects) -> dict[str, np.ndarray]:
-    """Effects in the cells that models adapt to, or were trained on, from control half A, (genes,)."""
-    start = observed.profile(observed.rows(observed.split.control_a))
-    return {name: observed.profile(_support(observed, name)) - start for name in observed.effects}
-
-
-def _support(observed: ObservedEffects, label: str) -> np.ndarray:
-    """Rows of a label's support cells; random cells are held out of trained ones, whose others these are."""
-    rows = observed.rows(observed.split.support)
-    own = rows[observed.labels[rows] == label]
-    trained = observed.is_training & observed.counted & (observed.labels == label)
-    return own if len(own) else np.flatnonzero(trained)
-
-
 def _some_trained(
     observed: ObservedEffects, control: str | None, settings: ScoreSettings
 ) -> np.ndarray:
@@ -127,58 +80,3 @@ def _some_trained(
     rows = np.flatnonzero(observed.is_training & observed.counted & (observed.labels != control))
     drawn = np.random.default_rng(settings.seed).permutation(rows)[:500]
     return observed.profiles[drawn]
-
-
-def baseline_effects(
-    observed: ObservedEffects, control: str | None
-) -> dict[str, dict[str, np.ndarray]]:
-    """For each baseline the predicted effect of each scored perturbation, (genes,)."""
-    profiles = observed.profiles
-    reference = observed.rows(observed.split.control_a)
-    control_mean = profiles[reference].mean(0)
-    cells = training_profiles(observed, control)
-    effects = {label: own.mean(0) - control_mean for label, own in cells.items()}
-    average, between = mean_effect(effects), effect_variances(cells, effects)
-    square = mean_square_effect(cells, effects, profiles[reference])
-    nothing = no_change(len(average))
-    ridge = _ridge(tuple(observed.effects), effects, control)
-    low_rank = fit_low_rank_effects(control_mean, effects, observed.symbols)
-    predictions: dict[str, dict[str, np.ndarray]] = {name: {} for name in BASELINES}
-    for label in observed.effects:
-        own = profiles[_support(observed, label)]
-        seen = own.mean(0) - control_mean
-        noise = sampling_variance(own) + sampling_variance(profiles[reference])
-        found = {
-            "no_change": nothing,
-            "mean_effect": average,
-            "additive": additive_effect(parts(label), effects),
-            "ridge": ridge.get(label),
-            "matching_mean": matching_effect(parts(label), effects, average),
-            "low_rank_linear": None if low_rank is None else low_rank.predict(label),
-            "support_mean": seen,
-            "support_mean_shrunk": shrunk_effect(seen, average, between, noise),
-            "support_mean_to_control": shrunk_effect(seen, nothing, square, noise),
-        }
-        for name, effect in found.items():
-            predictions[name][label] = average if effect is None else effect
-    return predictions
-
-
-def training_profiles(observed: ObservedEffects, control: str | None) -> dict[str, np.ndarray]:
-    """Log-normalised training cells of each training perturbation, each (cells, genes)."""
-    training = observed.is_training & observed.counted
-    trained = sorted(set(observed.labels[training].tolist()) - {control})
-    return {t: observed.profiles[training & (observed.labels == t)] for t in trained}
-
-
-def _ridge(
-    scored: tuple[str, ...], effects: dict[str, np.ndarray], control: str | None
-) -> dict[str, np.ndarray]:
-    """Ridge predictions of the scored labels of which some part was trained."""
-    design = Design.of_labels([*effects, *scored], control, additive=True)
-    training = design.matrix(list(effects)).astype(float)
-    observed = np.array(list(effects.values()), dtype=float)
-    by_part = ridge_effects(training, observed, choose_penalty(training, observed))
-    is_trained = training.any(axis=0)
-    rows = dict(zip(scored, design.matrix(scored), strict=True))
-    return {label: row @ by_part for label, row in rows.items() if row[is_trained].any()}

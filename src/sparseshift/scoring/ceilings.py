@@ -11,8 +11,6 @@ from sparseshift.scoring.settings import ScoreSettings
 
 CEILING = "support_mean"  # the perturbation's own cells, as many as models adapt to
 FLOOR = "mean_effect"  # the same for every perturbation
-# what a prediction that is the same for all has where it is not defined
-_CHANCE = {"ate_delta_r": 0.0}
 COLUMNS = [
     "metric",
     "model",
@@ -43,11 +41,10 @@ def rescale_predictions(
     for metric, higher in METRICS.items():
         own = scores[scores["metric"] == metric]
         table = own.pivot_table(values="value", index="perturbation", columns="model")
-        if CEILING not in table or not (FLOOR in table or metric in _CHANCE):
+        if CEILING not in table or FLOOR not in table:
             continue
         ceiling = table[CEILING].to_numpy(dtype=float)
-        chance = np.full(len(table), _CHANCE.get(metric, np.nan))
-        floor = table[FLOOR].to_numpy(dtype=float) if FLOOR in table else chance
+        floor = table[FLOOR].to_numpy(dtype=float)
         gap = ceiling_gap(ceiling, floor, lower_is_better=not higher)
         for model in [name for name in models if name in table]:
             values = table[model].to_numpy(dtype=float)

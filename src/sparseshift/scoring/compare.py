@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sparseshift.scoring.baselines import BASELINES
 from sparseshift.scoring.ceilings import rescale_predictions
 from sparseshift.scoring.differences import effect_differences, likelihood_differences
 from sparseshift.scoring.settings import ScoreSettings
+from sparseshift.scoring.simple_predictors import BASELINES
 from sparseshift.scoring.tidy import RunKey
 
 CROSS_FIT = "cross_fit"

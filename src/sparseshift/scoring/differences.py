@@ -79,8 +79,7 @@ def effect_differences(
 ) -> pd.DataFrame:
     """Each model's scores of effects less those of the best baseline, as tidy rows.
 
-    The best baseline is the one with the best mean over perturbations, metric by metric; so it is chosen
-    in favour of the baselines. Perturbations are resampled; scores are averaged over seeds first.
+    The best baseline (`best_of`) is taken metric by metric; so it is chosen in favour of the baselines. Perturbations are resampled; scores are averaged over seeds first.
 
     Args:
         scores: long: model, perturbation, metric, value; of models, a row a seed, and baselines.
@@ -97,8 +96,7 @@ def effect_differences(
         simple = [name for name in baselines if name in table and table[name].notna().any()]
         if not simple:
             continue
-        mean = table[simple].mean()
-        best = str(mean.idxmax() if higher else mean.idxmin())
+        best = best_of(table[simple], higher_is_better=higher)
         found = paired_differences(
             table.to_numpy(dtype=float),
             list(table).index(best),
@@ -110,6 +108,20 @@ def effect_differences(
                 row = (f"{metric}_minus_{BEST_BASELINE}", f"{QUERY}, {best}", interval)
                 frames.append(RunKey(key.screen, str(model), key.split, None).rows([row]))
     return pd.concat(frames, ignore_index=True) if frames else key.rows([])
+
+
+def best_of(scores: pd.DataFrame, *, higher_is_better: bool) -> str:
+    """The predictor with the best mean, among those that are scored on the most perturbations.
+
+    Over fewer, and perhaps easier, perturbations a mean says less.
+
+    Args:
+        scores: (perturbations, predictors); NaN where a score is not defined.
+        higher_is_better: else the least is the best.
+    """
+    defined = scores.notna().sum()
+    mean = scores.loc[:, defined == defined.max()].mean()
+    return str(mean.idxmax() if higher_is_better else mean.idxmin())
 
 
 def _spread(seeds: Sequence[pd.Series], cells: pd.Index, groups: np.ndarray) -> Interval:

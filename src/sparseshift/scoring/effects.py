@@ -29,7 +29,8 @@ class ObservedEffects:
         counted: (cells,) bool, those with a count in these genes.
         target_total: counts to which profiles are scaled.
         symbols: of the genes, (genes,).
-        effects: label to query mean less the mean of control half B, (genes,).
+        reference: mean profile of control half B, (genes,).
+        effects: label to query mean less that reference, (genes,).
     """
 
     def __init__(
@@ -48,10 +49,10 @@ class ObservedEffects:
         self._observe()
 
     def _observe(self) -> None:
-        reference = self.profile(self.rows(self.split.control_b))
+        self.reference = self.profile(self.rows(self.split.control_b))
         query = self.rows(self.split.query)
         self.effects = {
-            str(label): self.profile(query[self.labels[query] == label]) - reference
+            str(label): self.profile(query[self.labels[query] == label]) - self.reference
             for label in np.unique(self.labels[query])
         }
 
@@ -86,7 +87,8 @@ class ObservedEffects:
 
     def profile(self, rows: np.ndarray) -> np.ndarray:
         """Mean log-normalised profile of some cells, (genes,)."""
-        return self.profiles[rows].mean(axis=0)
+        # in double: sums in another order must not differ by what could pass for an effect
+        return self.profiles[rows].mean(axis=0, dtype=np.float64)
 
     def score(self, predicted: dict[str, np.ndarray], settings: ScoreSettings) -> Interval:
         """Mean over the scored perturbations of the correlation of effects over genes."""

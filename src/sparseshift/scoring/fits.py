@@ -13,12 +13,12 @@ from sparseshift.evaluation.intervals import (
 )
 from sparseshift.fitted_factors import FittedFactors
 from sparseshift.fitted_model import FittedModel
-from sparseshift.scoring.baselines import support_effects
 from sparseshift.scoring.cells import Model
 from sparseshift.scoring.effects import ObservedEffects
 from sparseshift.scoring.prediction_scores import PredictionTask, summarise_scores
 from sparseshift.scoring.predictions import predict_profiles
 from sparseshift.scoring.settings import ScoreSettings
+from sparseshift.scoring.simple_predictors import support_effects
 from sparseshift.scoring.tidy import QUERY, RunKey
 
 
@@ -64,6 +64,8 @@ def score_query(
     values = [
         (f"inll_macro_k{k}", QUERY, hierarchical_bootstrap(groups, macro_mean, **resample)),
         (f"inll_micro_k{k}", QUERY, hierarchical_bootstrap(groups, micro_mean, **resample)),
+        ("query_cells", QUERY, Interval(float(len(cells)), np.nan, np.nan)),
+        ("query_perturbations", QUERY, Interval(float(len(groups)), np.nan, np.nan)),
     ]
     values += summarise_scores(predictions, settings)
     return key.rows(values)

@@ -48,6 +48,11 @@ class NShotSettings:
     min_query: int = 20
     gradient_draws: int = 2
 
+    @property
+    def takes_fewer(self) -> bool:
+        """Whether models without a closed form take only the first of the draws."""
+        return 0 < self.gradient_draws < self.n_draws
+
 
 def nested_supports(
     screen: AnnData,

@@ -4,12 +4,13 @@ import pandas as pd
 
 from sparseshift.evaluation.paired import paired_differences
 from sparseshift.scoring.compare import CROSS_FIT
-from sparseshift.scoring.differences import BEST_BASELINE
-from sparseshift.scoring.n_shot_effects import BASELINES, METRICS
+from sparseshift.scoring.differences import BEST_BASELINE, best_of
+from sparseshift.scoring.n_shot_effects import METRICS
 from sparseshift.scoring.settings import ScoreSettings
+from sparseshift.scoring.simple_predictors import BASELINES
 from sparseshift.scoring.tidy import RunKey
 
-_OF_PERTURBATION = r"^n_shot_(?P<size>\d+), (?P<perturbation>.+)$"
+_OF_PERTURBATION = r"^n_shot_(?P<size>\d+), (?P<perturbation>.+?)(?P<draws>, first \d+ draws)?$"
 
 
 def n_shot_differences(
@@ -17,9 +18,9 @@ def n_shot_differences(
 ) -> pd.DataFrame:
     """Scores of each model's effects less those of the best predictor without a model, as tidy rows.
 
-    Rows METRIC_minus_best_baseline with the subset "n_shot_N, BASELINE". Of no effect, the mean effect and the support mean,
-    raw and shrunk to either, the best at this N is taken, so that it is chosen in favour of the baselines. Draws of the support
-    and seeds are averaged first; perturbations are resampled.
+    Rows METRIC_minus_best_baseline with the subset "n_shot_N, BASELINE". Of `BASELINES` the best at this N is taken
+    (`best_of`), so that it is chosen in favour of the baselines. Seeds and draws of the support are averaged first, the
+    first draws alone for models that take no more (", first D draws" after it); perturbations are resampled.
 
     Args:
         n_shot: rows of `score_n_shot_effects` and `score_n_shot_baselines` of one screen.
@@ -31,17 +32,18 @@ def n_shot_differences(
     table = n_shot.drop(columns="subset").join(found).dropna(subset=["size"])
     table = table.assign(
         size=table["size"].astype(int),
+        draws=table["draws"].fillna(""),
         value=table["value"].astype(float),
         split=table["split"].where(~table["split"].isin(folds), CROSS_FIT),
     )
     frames = []
-    for (split, metric, size), own in table.groupby(["split", "metric", "size"], sort=False):
+    keys = ["split", "metric", "size", "draws"]
+    for (split, metric, size, draws), own in table.groupby(keys, sort=False):
         wide = own.pivot_table(values="value", index="perturbation", columns="model")
         simple = wide[[name for name in BASELINES if name in wide]]
         if metric not in METRICS or simple.empty or len(wide.columns) == len(simple.columns):
             continue
-        mean = simple.mean()
-        best = str(mean.idxmax() if METRICS[str(metric)] else mean.idxmin())
+        best = best_of(simple, higher_is_better=METRICS[str(metric)])
         intervals = paired_differences(
             wide.to_numpy(dtype=float),
             list(wide).index(best),
@@ -50,7 +52,11 @@ def n_shot_differences(
         )
         for model, interval in zip(wide, intervals, strict=True):
             if model not in BASELINES:
-                row = (f"{metric}_minus_{BEST_BASELINE}", f"n_shot_{size}, {best}", interval)
+                row = (
+                    f"{metric}_minus_{BEST_BASELINE}",
+                    f"n_shot_{size}, {best}{draws}",
+                    interval,
+                )
                 frames.append(RunKey(screen, str(model), str(split), None).rows([row]))
     return (
         pd.concat(frames, ignore_index=True) if frames else RunKey(screen, "", "", None).rows([])

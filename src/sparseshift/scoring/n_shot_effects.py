@@ -1,6 +1,6 @@
-"""n-shot curves of predicted effects: models beside the mean of the same support cells."""
+"""n-shot curves of predicted effects: models beside simple predictors from the same cells."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,36 +9,22 @@ from anndata import AnnData
 
 from sparseshift.data.nested_supports import NestedSupports
 from sparseshift.data.splits import Split
-from sparseshift.evaluation.average_effects import (
-    effect_variances,
-    mean_square_effect,
-    pearson_r,
-    rmse,
-    sampling_variance,
-)
+from sparseshift.evaluation.average_effects import pearson_r, rmse
 from sparseshift.evaluation.delta_against_mean import delta_against_mean
 from sparseshift.evaluation.intervals import Interval
 from sparseshift.fitted_factors import FittedFactors
-from sparseshift.models.baselines import mean_effect, no_change, shrunk_effect
 from sparseshift.models.priors import StandardNormalPrior
-from sparseshift.scoring.baselines import training_profiles
 from sparseshift.scoring.cells import Model, with_model_counts
 from sparseshift.scoring.effects import ObservedEffects
 from sparseshift.scoring.n_shot import NShotSettings, adapts_in_closed_form, curve, why_no_curve
 from sparseshift.scoring.predictions import sampled_profiles
 from sparseshift.scoring.settings import ScoreSettings
+from sparseshift.scoring.simple_predictors import BASELINES, SimplePredictors
 from sparseshift.scoring.tidy import RunKey
 from sparseshift.screens.cells import read_perturbations
 from sparseshift.screens.columns import Columns
 
 METRICS = {"ate_pearson_r": True, "ate_delta_r": True, "ate_rmse": False}  # is higher better?
-BASELINES = (
-    "no_change",
-    "mean_effect",
-    "support_mean",
-    "support_mean_shrunk",
-    "support_mean_to_control",
-)
 SAMPLED_CELLS = 500  # of a perturbation for each support, on average; no more are drawn
 
 
@@ -46,46 +32,57 @@ class _Curves:
     """Scores of predicted effects as they come in, by size, draw and perturbation.
 
     Args:
-        observed: of the split whose supports these are.
-        control: the control's label.
+        halves: what is observed, with the control halved in one way each; scores are averaged over them.
+        simple: predictors of each half, whose mean effect effects are held against.
         supports: nested.
         n_draws: of each size.
     """
 
     def __init__(
         self,
-        observed: ObservedEffects,
-        control: str | None,
+        halves: Sequence[ObservedEffects],
+        simple: Sequence[SimplePredictors],
         supports: NestedSupports,
         n_draws: int,
     ) -> None:
-        self.observed, self.supports = observed, supports
+        self.halves, self.supports = halves, supports
         self.labels = np.array(list(supports.query), dtype=str)
-        starts = (observed.split.control_a, observed.split.control_b)
-        self.start, other = (observed.profile(observed.rows(start)) for start in starts)
-        self.trained = training_profiles(observed, control)
-        self.effects = {label: own.mean(0) - self.start for label, own in self.trained.items()}
-        average = mean_effect(self.effects)
-        self.mean_effects = average, average + self.start - other  # from either control half
+        self.mean_effects = [  # from either control half
+            (own.mean_effect, own.mean_effect + own.start - half.reference)
+            for half, own in zip(halves, simple, strict=True)
+        ]
         self.scores = np.full(
             (len(METRICS), len(supports.sizes), n_draws, len(self.labels)), np.nan
         )
 
-    def take(self, size: int, draw: int, label: str, effect: np.ndarray) -> None:
-        """Scores the effect predicted of one perturbation, (genes,)."""
-        truth = self.observed.effects[label]
-        found = (
-            pearson_r(effect, truth),
-            delta_against_mean(effect[None], truth[None], *self.mean_effects)[0],
-            rmse(effect, truth),
-        )
+    def take(self, size: int, draw: int, label: str, effects: Sequence[np.ndarray]) -> None:
+        """Scores the effect predicted of one perturbation from control half A of each halving, (genes,)."""
+        found = [
+            self._score(half.effects[label], effect, means)
+            for half, effect, means in zip(self.halves, effects, self.mean_effects, strict=True)
+        ]
         place = self.supports.sizes.index(size), draw, self.labels.tolist().index(label)
-        self.scores[(slice(None), *place)] = found
+        self.scores[(slice(None), *place)] = np.mean(found, axis=0)
 
-    def rows(self, key: RunKey, settings: ScoreSettings) -> pd.DataFrame:
-        """Rows of `n_shot.curve`, and the mean over draws of each perturbation, subset "n_shot_N, NAME".
+    @staticmethod
+    def _score(
+        truth: np.ndarray, effect: np.ndarray, means: tuple[np.ndarray, np.ndarray]
+    ) -> tuple[float, ...]:
+        delta = delta_against_mean(effect[None], truth[None], *means)[0]
+        return pearson_r(effect, truth), float(delta), rmse(effect, truth)
 
-        A metric that is not defined for some perturbation has none.
+    def rows(
+        self, key: RunKey, settings: ScoreSettings, draws: Sequence[int | None] = (None,)
+    ) -> pd.DataFrame:
+        """Rows of `n_shot.curve`, and means over draws of each perturbation.
+
+        Their subset is "n_shot_N, NAME", and "n_shot_N, NAME, first D draws" where only those are meant. A metric
+        that is not defined for some perturbation has no row.
+
+        Args:
+            key: of the rows.
+            settings: resamples and seed.
+            draws: how many of them to take the means of perturbations over; None: all that the supports have.
         """
         frames = []
         for (metric, higher), scores in zip(METRICS.items(), self.scores, strict=True):
@@ -94,24 +91,26 @@ class _Curves:
                 for i, size in enumerate(self.supports.sizes)
             ]
             if all(np.isfinite(part).all() for part in possible):
-                frames.append(
-                    curve(
-                        scores,
-                        self.labels,
-                        self.supports,
-                        key,
-                        settings,
-                        metric,
-                        higher_is_better=higher,
-                    )
+                whole = curve(
+                    scores,
+                    self.labels,
+                    self.supports,
+                    key,
+                    settings,
+                    metric,
+                    higher_is_better=higher,
                 )
-                frames.append(key.rows(self._by_perturbation(metric, scores)))
+                rows = [row for n in draws for row in self._by_perturbation(metric, scores, n)]
+                frames += [whole, key.rows(rows)]
         return pd.concat(frames, ignore_index=True) if frames else key.rows([])
 
-    def _by_perturbation(self, metric: str, scores: np.ndarray) -> list[tuple[str, str, Interval]]:
-        means = dict(zip(self.supports.sizes, scores.mean(axis=1), strict=True))
+    def _by_perturbation(
+        self, metric: str, scores: np.ndarray, n_draws: int | None
+    ) -> list[tuple[str, str, Interval]]:
+        which = "" if n_draws is None else f", first {n_draws} draws"
+        means = dict(zip(self.supports.sizes, scores[:, :n_draws].mean(axis=1), strict=True))
         return [
-            (metric, f"n_shot_{size}, {label}", Interval(float(own[i]), np.nan, np.nan))
+            (metric, f"n_shot_{size}, {label}{which}", Interval(float(own[i]), np.nan, np.nan))
             for size, own in means.items()
             for i, label in enumerate(self.labels.tolist())
             if label in self.supports.possible(size)
@@ -126,8 +125,9 @@ def score_n_shot_baselines(
     supports: NestedSupports,
     screen_name: str,
     settings: ScoreSettings,
+    n_shot: NShotSettings,
 ) -> pd.DataFrame:
-    """Rows of `n_shot.curve` for no effect, the mean effect and the support mean, raw and shrunk to either.
+    """Rows of `n_shot.curve` for all predictors without a model; of those without support it is flat.
 
     Args:
         screen: all cells.
@@ -136,35 +136,27 @@ def score_n_shot_baselines(
         genes: that models see.
         supports: of `n_shot.nested_supports`.
         screen_name: of the rows.
-        settings: resamples and seed.
+        settings: resamples, control halves and seed.
+        n_shot: draws for models without a closed form, over which there are means of perturbations too.
     """
     empty = RunKey(screen_name, "support_mean", split.name, None).rows([])
     if not supports.query or not split.control_a:
         return empty
     observed = ObservedEffects(screen, columns, split, genes)
-    curves = {
-        name: _Curves(observed, columns.control, supports, supports.n_draws) for name in BASELINES
-    }
-    known = curves["support_mean"]
-    average, between = known.mean_effects[0], effect_variances(known.trained, known.effects)
-    control = observed.profiles[observed.rows(split.control_a)]
-    of_control, nothing = sampling_variance(control), no_change(len(average))
-    square = mean_square_effect(known.trained, known.effects, control)
+    halves, simple = _halves(observed, columns.control, settings)
+    known = {label: [own.without_support(label) for own in simple] for label in supports.query}
+    curves = {name: _Curves(halves, simple, supports, supports.n_draws) for name in BASELINES}
     for size, draw, label in _supports(supports, supports.n_draws):
-        names = tuple(supports.order[label][draw, :size].tolist())
-        own = observed.profiles[observed.rows(names)]
-        seen, noise = own.mean(0) - known.start, sampling_variance(own) + of_control
-        found = (
-            nothing,
-            average,
-            seen,
-            shrunk_effect(seen, average, between, noise),
-            shrunk_effect(seen, nothing, square, noise),
-        )
-        for name, effect in zip(BASELINES, found, strict=True):
-            curves[name].take(size, draw, label, effect)
+        support = observed.rows(tuple(supports.order[label][draw, :size].tolist()))
+        found = [
+            of_label | predictors.from_support(support)
+            for of_label, predictors in zip(known[label], simple, strict=True)
+        ]
+        for name, own in curves.items():
+            own.take(size, draw, label, [effects[name] for effects in found])
+    draws = [None, n_shot.gradient_draws] if n_shot.takes_fewer else [None]
     frames = [
-        own.rows(RunKey(screen_name, name, split.name, None), settings)
+        own.rows(RunKey(screen_name, name, split.name, None), settings, draws)
         for name, own in curves.items()
     ]
     return pd.concat(frames, ignore_index=True)
@@ -182,7 +174,7 @@ def score_n_shot_effects(
     """Rows of `n_shot.curve` for the effects that a model predicts after adapting to n cells.
 
     Effects of sampled cells, as for the other tables: mean profile of cells with totals and batches of the
-    query cells less that of control half A.
+    query cells less that of control half A, over repeated halvings of the control.
 
     Args:
         model: before it is adapted.
@@ -190,7 +182,7 @@ def score_n_shot_effects(
         split: whose held-out perturbations they are.
         supports: of `n_shot.nested_supports` with the model's genes.
         key: of the rows.
-        settings: resamples and seed.
+        settings: resamples, control halves and seed.
         n_shot: draws for models without a closed form.
     """
     if (
@@ -202,15 +194,20 @@ def score_n_shot_effects(
         return key.rows([])
     columns = model.spec.columns
     observed = ObservedEffects(screen, columns, split, model.spec.genes)
-    n_draws = supports.n_draws
+    n_draws, first = supports.n_draws, None
     if isinstance(model.module.prior, StandardNormalPrior):
         n_draws = 1  # it adapts nothing
-    elif not adapts_in_closed_form(model):
-        n_draws = min(n_draws, n_shot.gradient_draws)
-    curves = _Curves(observed, columns.control, supports, n_draws)
+    elif not adapts_in_closed_form(model) and n_shot.takes_fewer:
+        n_draws = first = n_shot.gradient_draws
+    halves, simple = _halves(observed, columns.control, settings)
+    curves = _Curves(halves, simple, supports, n_draws)
     total = observed.target_total
-    control = with_model_counts(screen[list(split.control_a)], model)
-    start = sampled_profiles(model, control, total, settings)[0].mean(0)
+    control = with_model_counts(screen[list(split.control_a + split.control_b)], model)
+    profiles = sampled_profiles(model, control, total, settings)[0]
+    names_of_control = control.obs_names.to_numpy(dtype=str)
+    starts = [
+        profiles[np.isin(names_of_control, half.split.control_a)].mean(axis=0) for half in halves
+    ]
     query = with_model_counts(screen[supports.query_cells], model)
     labels = read_perturbations(query, columns)
     enough = -(-SAMPLED_CELLS * len(supports.query) // query.n_obs)
@@ -222,8 +219,16 @@ def score_n_shot_effects(
             cells, names = query[of_size], labels[of_size]
             profiles = sampled_profiles(adapted, cells, total, of_query)[0]
             for label in np.unique(names).tolist():
-                curves.take(size, draw, label, profiles[names == label].mean(0) - start)
-    return curves.rows(key, settings)
+                mean = profiles[names == label].mean(axis=0)
+                curves.take(size, draw, label, [mean - start for start in starts])
+    return curves.rows(key, settings, [first])
+
+
+def _halves(
+    observed: ObservedEffects, control: str | None, settings: ScoreSettings
+) -> tuple[list[ObservedEffects], list[SimplePredictors]]:
+    halves = observed.halves(settings.n_halves, settings.seed)
+    return halves, [SimplePredictors(half, control) for half in halves]
 
 
 def _supports(supports: NestedSupports, n_draws: int) -> Iterator[tuple[int, int, str]]:

@@ -64,6 +64,9 @@ class PredictionTask:
             [observed.profile(np.flatnonzero(training & (observed.labels == t))) for t in trained]
         ).reshape(len(trained), -1)
         self.not_targets = ~perturbed_genes(self.names, observed.symbols)
+        # predictions are told apart without the targets of any: a knock-down would mark its perturbation
+        self.no_targets = _perturbed_by_none(self.names, observed)
+        self.no_trained_targets = _perturbed_by_none([*self.names, *trained], observed)
         query = observed.rows(observed.split.query)
         self.query = {name: query[observed.labels[query] == name] for name in self.names}
         reference = observed.profiles[observed.rows(observed.split.control_b)]
@@ -109,9 +112,7 @@ class PredictionTask:
     ) -> dict[str, np.ndarray]:
         observed = self._matrix(half.effects)
         start_a = half.profile(half.rows(half.split.control_a))
-        start_b = half.profile(half.rows(half.split.control_b))
         mean = self.trained.mean(axis=0) if len(self.trained) else np.zeros(observed.shape[1])
-        no_targets = np.asarray(self.not_targets.all(axis=0))
         top = {n: top_genes(seen, n, self.not_targets) for n in (20, 50)}
         return {
             "ate_pearson_r": _correlation(predicted, observed),
@@ -120,10 +121,15 @@ class PredictionTask:
             "ate_pearson_r_no_targets": _correlation(predicted, observed, self.not_targets),
             "ate_pearson_r_top20": _correlation(predicted, observed, top[20]),
             "ate_pearson_r_top50": _correlation(predicted, observed, top[50]),
-            "ate_delta_r": delta_against_mean(predicted, observed, mean - start_a, mean - start_b),
-            "discrimination": discrimination(predicted, observed, genes=no_targets),
+            "ate_delta_r": delta_against_mean(
+                predicted, observed, mean - start_a, mean - half.reference
+            ),
+            "discrimination": discrimination(predicted, observed, genes=self.no_targets),
             "centroid_accuracy": centroid_accuracy(
-                predicted, observed, genes=no_targets, others=self.trained - start_b
+                predicted,
+                observed,
+                genes=self.no_trained_targets,
+                others=self.trained - half.reference,
             ),
             "de_overlap_50": overlap_at_k(predicted, observed, self.significant, 50),
             "de_direction": direction_agreement(predicted, observed, self.significant),
@@ -158,6 +164,11 @@ def kind_of(label: str, trained: Collection[str]) -> str:
         return "single"
     seen = sum(gene in trained for gene in genes)
     return f"combination, {seen} of {len(genes)} singles seen"
+
+
+def _perturbed_by_none(labels: Sequence[str], observed: ObservedEffects) -> np.ndarray:
+    """The genes that none of these labels perturbs, (genes,) bool."""
+    return np.asarray(~perturbed_genes(labels, observed.symbols).any(axis=0))
 
 
 def _by_metric(scores: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -62,7 +62,9 @@ def score_n_shot_baselines(
         return scoring.RunKey(name, "support_mean", cells.name, None).rows([])
     n_shot = scoring.NShotSettings(**evaluation.n_shot_settings())
     supports = scoring.nested_supports(screen, columns, cells, chosen, n_shot, settings.seed)
-    return scoring.score_n_shot_baselines(screen, columns, cells, chosen, supports, name, settings)
+    return scoring.score_n_shot_baselines(
+        screen, columns, cells, chosen, supports, name, settings, n_shot
+    )
 
 
 def score_n_shot(
@@ -80,13 +82,12 @@ def score_n_shot(
     run, cells = scoring.RunKey(**key), Split.from_json(split)
     settings = scoring.ScoreSettings(**evaluation.score_settings())
     n_shot = scoring.NShotSettings(**evaluation.n_shot_settings())
-    if not (cells.query and evaluation.n_shot):
-        return run.rows([])
-    if (reason := scoring.why_no_curve(model, n_shot)) is not None:
-        logger.warning("No n-shot curve of %s: %s", run.model, reason)
-        return run.rows([])
     tables = [scoring.particle_convergence(adapted, screen, cells, run, settings)]
-    if cells.support:
+    wanted = bool(cells.query and cells.support and evaluation.n_shot)
+    reason = scoring.why_no_curve(model, n_shot)
+    if wanted and reason is not None:
+        logger.warning("No n-shot curve of %s: %s", run.model, reason)
+    elif wanted:
         columns, genes = model.spec.columns, model.spec.genes
         supports = scoring.nested_supports(screen, columns, cells, genes, n_shot, settings.seed)
         tables.append(scoring.score_n_shot(model, screen, supports, run, settings, n_shot))
