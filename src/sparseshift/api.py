@@ -19,6 +19,7 @@ from sparseshift.fitted_factors import (
 from sparseshift.fitted_model import FittedModel
 from sparseshift.fitting import Keywords, choose_recipe, fit_members, split_options
 from sparseshift.models.linear_factors import METHODS
+from sparseshift.presets import get_preset
 from sparseshift.screens.simulated import as_anndata
 
 if TYPE_CHECKING:
@@ -205,3 +206,28 @@ def check_options(
         refuse_options(preset, options)
     else:
         choose_recipe(preset, split_options(preset, options)[0], warm_start)
+
+
+def check_sparse_adaptation(preset: str, options: dict[str, Any]) -> None:
+    """Whether a model fitted with these could place new perturbations sparsely (`FittedModel.adapt`).
+
+    Args:
+        preset: a model or a linear baseline.
+        options: of the model and of training.
+
+    Raises:
+        OptionError: it has no learnt mask, or no closed form.
+    """
+    if preset not in METHODS:
+        parts = split_options(preset, options)[0]
+        sees_cells_alone = parts.posterior == "cells" and parts.effect == "point"
+        if (
+            sees_cells_alone
+            and parts.mask == "bernoulli"
+            and get_preset(preset).adaptation == "closed_form"
+        ):
+            return
+    raise OptionError(
+        f"{preset!r} cannot place new perturbations sparsely, which takes a learnt mask and a closed form: "
+        "svae and svae_plus have them. Leave adaptation out."
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,12 @@ from sparseshift.errors import OptionError, require_whole
 from sparseshift.evaluation.latent_genes import log2_fold_changes
 from sparseshift.evaluation.likelihood import cell_iwelbo
 from sparseshift.model_files import write_model
-from sparseshift.models.adaptation import adapted_prior, has_closed_form, with_new_rows
+from sparseshift.models.adaptation import (
+    adapted_prior,
+    has_closed_form,
+    has_sparse_form,
+    with_new_rows,
+)
 from sparseshift.models.cell_posteriors import refined_means
 from sparseshift.models.vae import PerturbationVAE
 from sparseshift.presets import get_preset
@@ -100,7 +105,7 @@ class FittedModel:
         """
         return self._table(self.module.prior.effect())
 
-    def adapt(self, adata: AnnData) -> FittedModel:
+    def adapt(self, adata: AnnData, *, sparse: bool = False) -> FittedModel:
         """Places perturbations the model was not trained on, from some of their cells.
 
         Everything but their shift stays frozen, normalisation too; their shift is the closed-form
@@ -111,28 +116,74 @@ class FittedModel:
 
         Args:
             adata: support cells, labelled in the same obs column.
+            sparse: whether a new perturbation shifts only what its cells speak for, under the prior of masks
+                that training learnt; else every latent.
 
         Raises:
             ScreenError: missing genes or columns, cells without counts.
+            OptionError: sparse, of a model without a learnt mask, that is adapted already, or that adapts by
+                gradient.
         """
+        if sparse:
+            self.require_sparse_form()
         labels = read_perturbations(adata, self.spec.columns)
         new = self.spec.design.unknown(sorted(set(labels.tolist())))
         if not new:
             return self
         design = self.spec.design.extend(new)
         support, _ = self._cells(adata, design=design)
-        module = self._adapted(support)
+        module = self._adapted(support, sparse)
         spec = replace(self.spec, design=design, adapted=True)
         return FittedModel(spec, module.eval(), self.records)
 
-    def _adapted(self, support: CellStore) -> PerturbationVAE:
+    def require_sparse_form(self) -> None:
+        """Stops where `adapt` cannot be sparse.
+
+        Raises:
+            OptionError: there is no learnt mask, or no closed form.
+        """
+        if not (self.adapts_in_closed_form and has_sparse_form(self.module)):
+            why = (
+                "is adapted already" if self.spec.adapted else "has no learnt mask and closed form"
+            )
+            raise OptionError(
+                f"{self.spec.preset!r} {why}, so that new perturbations cannot be placed sparsely. Leave "
+                "sparse out, or take svae or svae_plus as trained."
+            )
+
+    @property
+    def adapts_in_closed_form(self) -> bool:
+        """Whether `adapt` solves for new shifts, and leaves all but the prior as it is."""
+        is_default = get_preset(self.spec.preset).adaptation == "closed_form"
+        return is_default and has_closed_form(self.module)
+
+    def without_support(self, labels: Iterable[str]) -> FittedModel:
+        """The model as it is for labels of which no cell is shown: what was never trained shifts nothing.
+
+        A combination of trained perturbations is the sum of their shifts where shifts are additive; of one with a
+        perturbation that was never trained only the others count.
+
+        Args:
+            labels: as in the obs column.
+        """
+        new = self.spec.design.unknown(labels)
+        if not new:
+            return self
+        rows = torch.zeros(len(new), self.spec.n_latents, device=self.module.device)
+        embedding = None
+        if self.module.embedding is not None:
+            embedding = torch.cat([self.module.embedding.detach(), rows])
+        module = with_new_rows(self.module, self.module.prior.extended(rows, rows), embedding)
+        spec = replace(self.spec, design=self.spec.design.extend(new), adapted=True)
+        return FittedModel(spec, module.eval(), self.records)
+
+    def _adapted(self, support: CellStore, sparse: bool) -> PerturbationVAE:
         n_known = len(self.spec.design.perturbations)
         how = get_preset(self.spec.preset).adaptation
-        if how == "closed_form" and has_closed_form(self.module):
+        if self.adapts_in_closed_form:
             mean = self._means(support, refine=0)
-            return with_new_rows(
-                self.module, adapted_prior(self.module.prior, mean, support, n_known)
-            )
+            prior = adapted_prior(self.module.prior, mean, support, n_known, sparse=sparse)
+            return with_new_rows(self.module, prior)
         published = how == "paper"
         return adapted_by_gradient(
             self.module,

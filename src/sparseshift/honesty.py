@@ -10,6 +10,7 @@ from sparseshift.scoring.differences import BEST_BASELINE, VAE
 from sparseshift.scoring.tidy import QUERY
 
 _BETTER = "ate_pearson_r"
+_UNSEEN = "zero_shot_pearson_r"
 _FEW_CELLS = {  # in words, whether higher is better, decimals
     _BETTER: ("r of effects", True, 2),
     "ate_delta_r": ("r of what sets each effect apart from the mean effect", True, 2),
@@ -46,6 +47,7 @@ def honesty_card(
     own = metrics[metrics["model"] == model]
     card = {
         "does it beat the mean?": _beats(model, own, metrics),
+        "combinations, none of their cells seen": _zero_shot(model, own, metrics),
         "and from a few cells?": " ".join(
             filter(None, (_few_cells(model, n_shot), _too_small(model, n_shot, splits)))
         ),
@@ -63,20 +65,30 @@ def honesty_card(
 
 
 def _beats(model: str, own: pd.DataFrame, metrics: pd.DataFrame) -> str:
-    rows = own[own["metric"] == f"{_BETTER}_minus_{BEST_BASELINE}"]
-    if rows.empty:
-        return f"Not asked: no split holds out perturbations that {model} predicts, or there is no control."
-    return " ".join(_beats_on(model, row, metrics) for row in rows.to_dict("records"))
+    sentences = _compared(_BETTER, f"the effects that {model} predicts", model, own, metrics)
+    return sentences or (
+        f"Not asked: no split holds out perturbations that {model} predicts, or there is no control."
+    )
 
 
-def _beats_on(model: str, row: Mapping[Any, Any], metrics: pd.DataFrame) -> str:
+def _zero_shot(model: str, own: pd.DataFrame, metrics: pd.DataFrame) -> str:
+    what = f"of combinations whose genes were all trained the effects that {model} predicts from none of their cells"
+    return _compared(_UNSEEN, what, model, own, metrics)
+
+
+def _compared(metric: str, what: str, model: str, own: pd.DataFrame, metrics: pd.DataFrame) -> str:
+    """A sentence a split: the model's correlation beside that of the best simple predictor."""
+    rows = own[own["metric"] == f"{metric}_minus_{BEST_BASELINE}"]
+    whole = metrics[(metrics["metric"] == metric) & (metrics["subset"] == QUERY)]
+    return " ".join(_beside(what, model, row, whole) for row in rows.to_dict("records"))
+
+
+def _beside(what: str, model: str, row: Mapping[Any, Any], scores: pd.DataFrame) -> str:
     split, baseline = row["split"], str(row["subset"]).rpartition(", ")[2]
-    whole = metrics[(metrics["metric"] == _BETTER) & (metrics["subset"] == QUERY)]
-    of_split = whole[whole["split"] == split]
-    r = of_split.groupby("model")["value"].mean()
+    r = scores[scores["split"] == split].groupby("model")["value"].mean()
     verdict = _verdict(row["value"], row["lower"], row["upper"], higher=True)
     return (
-        f"Split {split!r}: the effects that {model} predicts correlate with those observed with r = "
+        f"Split {split!r}: {what} correlate with those observed with r = "
         f"{r.get(model, np.nan):.2f}, those of the best simple predictor, {baseline}, with {r.get(baseline, np.nan):.2f}; "
         f"difference {_interval(row)}: {verdict}."
     )

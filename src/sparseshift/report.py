@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from sparseshift._version import __version__
+from sparseshift.evaluation.ceiling import NOT_RESOLVABLE
 from sparseshift.plots.page import FigureBlock, ScreenSection, TableBlock, render_page
 from sparseshift.plots.summary import comparison_table
-from sparseshift.scoring import METRICS, QUERY, is_by_kind, is_headline
+from sparseshift.scoring import METRICS, QUERY, UNTRAINED, ZERO_SHOT, is_by_kind, is_headline
 from sparseshift.scoring.differences import BEST_BASELINE
 
 # these have sentences, figures or tables of their own
@@ -31,17 +32,17 @@ CAPTIONS = {
         "that were kept. Where the next phase begins, what is trained changes: after a plain VAE, the "
         "model itself; after a model of the published code, the same with its graph fixed."
     ),
+    "stable_graph": (
+        "Edges that come back when the model is fitted again: on halves of the cells where they were asked for, "
+        "else from other seeds. Latents have the names of the drawn fit or of the fit that agrees best with the others."
+    ),
     "effect_matrix": (
-        "Shift of each latent by each perturbation: inclusion probability times effect, in standard "
-        "deviations of z within a perturbation. Marked: inclusion probability above 1/2."
+        "One fit: shift of each latent by each perturbation, inclusion probability times effect, in standard "
+        "deviations of z within a perturbation. Marked: inclusion probability above 1/2, whether it comes back or not."
     ),
     "latent_embedding": "UMAP of the cells' latents; the perturbations that move them most in colour.",
     "latent_genes": (
         "The genes each latent moves most: change of the decoder's log2 proportions for one unit of z."
-    ),
-    "stable_graph": (
-        "Edges that come back when the model is fitted again: on halves of the cells where they were asked for, "
-        "else from other seeds. Latents have the names of the drawn fit or of the fit that agrees best with the others."
     ),
     "interaction": (
         "What combinations do beyond the sum of their parts, latent by latent, in standard deviations of z."
@@ -74,8 +75,8 @@ def write_section(
 
     Args:
         screen: its name.
-        tables: "comparison", tidy metrics; "filters" of `screens.filters.filter_screen`; "effects"
-            of the drawn fit, long.
+        tables: "comparison", tidy metrics; "filters" of `screens.filters.filter_screen`; "edges" of
+            `evaluation.stable_graph`; "ceilings" of `scoring.rescale_predictions` with the split in front, of all splits.
         facts: of `screens.summary.summarise`.
         splits: name to content of the split file.
         figures: PNG bytes by name.
@@ -98,7 +99,12 @@ def write_section(
                 "perturbations.",
             ),
             *_more_metrics(tables["comparison"]),
-            TableBlock(_edges(tables["effects"]), "Edges of the drawn fit, largest effect first."),
+            *_ceilings(tables["ceilings"]),
+            TableBlock(
+                _edges(tables["edges"]),
+                "The stable graph: edges that come back, the most frequent and the largest first. frequency: share of the "
+                "refits that have the edge; effect in standard deviations of z.",
+            ),
             TableBlock(tables["filters"], "What each filter left."),
         ],
         notes=_notes(tables["comparison"]),
@@ -109,7 +115,8 @@ def write_section(
 def _of_fits(metrics: pd.DataFrame) -> pd.DataFrame:
     name = metrics["metric"]
     elsewhere = name.str.startswith(_ELSEWHERE) | name.str.contains("_minus_", regex=False)
-    return metrics[~is_by_kind(metrics) & (is_headline(name) | ~(elsewhere | name.isin(METRICS)))]
+    apart = elsewhere | name.isin(METRICS | ZERO_SHOT | UNTRAINED)
+    return metrics[~is_by_kind(metrics) & (is_headline(name) | ~apart)]
 
 
 def _more_metrics(metrics: pd.DataFrame) -> list[TableBlock]:
@@ -119,6 +126,11 @@ def _more_metrics(metrics: pd.DataFrame) -> list[TableBlock]:
     blocks = {
         "Predicted effects by kind of perturbation: what can be predicted of a combination depends on how many of its "
         "singles were trained.": by_kind,
+        "Combinations predicted without any of their cells, from what was trained of their genes. Where a gene was never trained "
+        "its part is taken for 0: nothing can be known of it, so these stand apart and say nothing of a model.": name.isin(
+            ZERO_SHOT | UNTRAINED
+        )
+        & ~by_kind,
         "Predicted effects scored in other ways: the mean over seeds and perturbations.": name.isin(
             METRICS
         )
@@ -135,11 +147,39 @@ def _more_metrics(metrics: pd.DataFrame) -> list[TableBlock]:
     ]
 
 
-def _edges(effects: pd.DataFrame, most: int = 50) -> pd.DataFrame:
-    edges = effects[effects["inclusion_probability"] > 0.5]
-    largest = edges["effect"].abs().sort_values(ascending=False).index[:most]
-    columns = ["perturbation", "latent", "effect", "inclusion_probability"]
-    return edges.loc[largest, columns].reset_index(drop=True)
+def _ceilings(ceilings: pd.DataFrame) -> list[TableBlock]:
+    """Where the models lie between floor and ceiling, or that these cannot be told apart."""
+    if ceilings.empty:
+        return []
+    shown = ceilings.assign(
+        position=[
+            f"{row['rescaled']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})"
+            if row["resolvable"]
+            else NOT_RESOLVABLE
+            for row in ceilings.to_dict("records")
+        ]
+    )
+    table = shown.pivot(index=["split", "metric"], columns="model", values="position")
+    in_order = shown.drop_duplicates(["split", "metric"])[["split", "metric"]]
+    table = table.loc[list(in_order.itertuples(index=False, name=None))][
+        list(shown["model"].unique())
+    ]
+    return [
+        TableBlock(
+            table.rename_axis(columns=None).reset_index(),
+            "Each score as a share of the way from the mean effect (0) to the support mean, the perturbation's own cells (1). "
+            f"Where these two are less than two standard errors apart: {NOT_RESOLVABLE}.",
+        )
+    ]
+
+
+def _edges(edges: pd.DataFrame, most: int = 50) -> pd.DataFrame:
+    stable = edges[edges["stable"].astype(bool)]
+    by_size = stable.assign(size=stable["effect"].abs()).sort_values(
+        ["frequency", "size"], ascending=False, kind="stable"
+    )
+    columns = ["perturbation", "latent", "effect", "frequency", "sign_agreement"]
+    return by_size[columns].head(most).reset_index(drop=True)
 
 
 def write_page(

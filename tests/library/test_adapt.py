@@ -1,11 +1,14 @@
 """New perturbations in a fitted model, and the bound on their cells."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from anndata import AnnData
 
+import sparseshift as ss
 from sparseshift.errors import OptionError, ScreenError
 from sparseshift.fitted_model import FittedModel
 
@@ -199,3 +202,68 @@ def test_no_cells_are_refused_in_words(fitted: Models, small_screen: AnnData) ->
     except ScreenError:
         return
     assert len(bound) == 0
+
+
+def test_sparse_adaptation_shifts_what_the_cells_speak_for(
+    fitted: Models, small_screen: AnnData
+) -> None:
+    model, support = fitted["svae_plus"], cells_of(small_screen, "C", "D")
+    dense, sparse = model.adapt(support), model.adapt(support, sparse=True)
+    pd.testing.assert_frame_equal(dense.effects(), sparse.effects())
+    new = ["C", "D"]
+    assert (dense.inclusion_probability().loc[new] == 1.0).to_numpy().all()
+    found = sparse.inclusion_probability().loc[new].to_numpy()
+    evidence = (support.obs["gene"] == "C").sum() * sparse.effects().loc["C"] ** 2
+    # an edge needs five standard errors at least
+    assert (found[0] > 0.0).any()
+    assert (evidence[found[0] > 0.0] > 12.5).all()
+    assert (evidence[found[0] > 0.5] > 25.0).all()
+    assert (found < 1.0).all()
+    assert np.isfinite(sparse.cell_iwelbo(support, 3)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("ivae", "has no learnt mask"),
+        ("vae", "has no learnt mask"),
+        ("adapted", "is adapted already"),
+    ],
+)
+def test_what_cannot_be_sparse_is_refused(
+    name: str, why: str, fitted: Models, small_screen: AnnData
+) -> None:
+    support = cells_of(small_screen, "C", "D")
+    model = fitted["svae_plus"].adapt(support) if name == "adapted" else fitted[name]
+    with pytest.raises(OptionError, match=f"{why}.*Leave sparse out"):
+        model.adapt(support, sparse=True)
+
+
+def test_a_sparse_model_is_saved_with_its_masks(
+    fitted: Models, small_screen: AnnData, tmp_path: Path
+) -> None:
+    model = fitted["svae_plus"].adapt(cells_of(small_screen, "C", "D"), sparse=True)
+    model.save(tmp_path / "model")
+    again = ss.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(again.inclusion_probability(), model.inclusion_probability())
+
+
+@every_model
+def test_without_support_a_perturbation_never_trained_shifts_nothing(
+    name: str, fitted: Models, small_screen: AnnData
+) -> None:
+    model = fitted[name]
+    placed = model.without_support(["A", "A+C", "D"])
+    design = placed.spec.design
+    new = ["A+C", "D"] if name == "ivae" else ["C", "D"]
+    assert design.perturbations[-2:] == tuple(new)
+    assert (placed.inclusion_probability().loc[new] == 0.0).to_numpy().all()
+    cells = cells_of(small_screen, "D").copy()
+    control = cells.copy()
+    control.obs["gene"] = "ctrl"
+    np.testing.assert_array_equal(placed.sample(cells, seed=1), placed.sample(control, seed=1))
+    if name != "ivae":  # shifts add up: of A+C only A counts
+        both, alone = cells.copy(), cells.copy()
+        both.obs["gene"], alone.obs["gene"] = "A+C", "A"
+        np.testing.assert_array_equal(placed.sample(both, seed=1), model.sample(alone, seed=1))
+    assert model.without_support(["A", "B", "ctrl"]) is model

@@ -57,6 +57,22 @@ def test_one_sentence_says_whether_it_beats_the_mean() -> None:
         assert verdict in card["likelihood"]
 
 
+def test_combinations_of_which_no_cell_was_seen_have_a_sentence() -> None:
+    where = "held_out_query, additive"
+    rows = metrics_of(
+        ("svae", 0, "zero_shot_pearson_r", "held_out_query", 0.5, 0.4, 0.6),
+        ("additive", None, "zero_shot_pearson_r", "held_out_query", 0.6, 0.3, 0.5),
+        ("svae", None, "zero_shot_pearson_r_minus_best_baseline", where, -0.1, -0.3, 0.1),
+    )
+    card = honesty_card("svae", rows, NOTHING, NO_CURVE, {}, [])
+    text = card["combinations, none of their cells seen"]
+    assert "from none of their cells correlate with those observed with r = 0.50" in text
+    assert "additive, with 0.60; difference -0.10 (-0.30 to +0.10): not distinguishable" in text
+    assert "combinations, none of their cells seen" not in honesty_card(
+        "svae", metrics_of(), NOTHING, NO_CURVE, {}, []
+    )
+
+
 def test_an_empty_null_graph_alone_does_not_pass() -> None:
     found = honesty_card("svae", metrics_of(*nulls_of(0, 1)), NOTHING, NO_CURVE, {}, [])[
         "permuted labels"

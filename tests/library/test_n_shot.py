@@ -104,6 +104,28 @@ def test_the_curve_is_that_of_adapted_models(
         )
 
 
+def test_a_curve_can_be_of_sparse_adaptation(
+    fitted: Models, small_screen: AnnData, supports: NestedSupports
+) -> None:
+    model = fitted["svae_plus"]
+    sparse = replace(N_SHOT, sparse=True)
+    table = score_n_shot(model, small_screen, supports, KEY, SETTINGS, sparse)
+    query = small_screen[supports.query_cells]
+    loss = [
+        -model.adapt(small_screen[supports.support(12, draw)], sparse=True)
+        .cell_iwelbo(query, 6, seed=SETTINGS.seed)
+        .to_numpy()
+        for draw in range(supports.n_draws)
+    ]
+    own = [
+        np.mean(loss, axis=0)[supports.query_labels == label].mean()
+        for label in supports.possible(12)
+    ]
+    assert value_of(table, "inll_macro_k6", "n_shot_12") == pytest.approx(np.mean(own), abs=1e-4)
+    dense = score_n_shot(model, small_screen, supports, KEY, SETTINGS, N_SHOT)
+    assert value_of(dense, "inll_macro_k6", "n_shot_12") != pytest.approx(np.mean(own), abs=1e-4)
+
+
 def test_with_the_same_particles_every_cell_has_the_same_bound(
     fitted: Models, small_screen: AnnData, supports: NestedSupports
 ) -> None:

@@ -16,6 +16,7 @@ from sparseshift.scoring import (
     METRIC_COLUMNS,
     METRICS,
     QUERY,
+    UNTRAINED,
     ObservedEffects,
     RunKey,
     ScoreSettings,
@@ -82,7 +83,7 @@ def query_table(
     model: FittedModel, cells: pd.DataFrame, screen: AnnData, split: Split
 ) -> pd.DataFrame:
     """The tidy rows of an adapted model on query cells."""
-    predictions = score_model_predictions(model, cells, screen, split, SETTINGS)
+    predictions = score_model_predictions(model, model, cells, screen, split, SETTINGS)
     return score_query(cells, predictions, KEY, SETTINGS)
 
 
@@ -191,6 +192,60 @@ def test_additive_is_the_sum_of_singles_where_both_were_trained(small_screen: An
         np.testing.assert_array_equal(found["additive"][label], found["mean_effect"][label])
 
 
+def test_combinations_are_predicted_without_their_cells_too(small_screen: AnnData) -> None:
+    """From trained parts alone; one with a gene that was never trained stands apart, and is named."""
+    split = split_of(small_screen, ["A+B", "C+D", "D"])
+    table = score_baseline_predictions(
+        small_screen, COLUMNS, split, tuple(small_screen.var_names), replace(SETTINGS, n_halves=1)
+    )
+    rows = table[table["metric"].str.startswith("zero_shot")]
+    assert set(rows["model"]) == set(BASELINES[:6])  # those that saw no support
+    assert set(rows.loc[rows["perturbation"] == "A+B", "kind"]) == {
+        "combination, 2 of 2 singles seen"
+    }
+    apart = rows[rows["perturbation"] == "C+D"]
+    assert set(apart["kind"]) == {"combination, never trained: D"}
+    assert apart["metric"].str.endswith("_untrained").all()
+    observed = ObservedEffects(small_screen, COLUMNS, split, tuple(small_screen.var_names))
+    sums = baseline_effects(observed, "ctrl")["additive"]
+    value = rows.set_index(["model", "perturbation", "metric"])["value"]
+    for label, end in (("A+B", ""), ("C+D", "_untrained")):
+        r = stats.pearsonr(sums[label], observed.effects[label]).statistic
+        assert value["additive", label, f"zero_shot_pearson_r{end}"] == pytest.approx(r, abs=1e-6)
+    # only the first counts in the mean
+    tidy = score_baselines(table, "small", "split", SETTINGS)
+    own = tidy[(tidy["model"] == "additive") & (tidy["subset"] == QUERY)].set_index("metric")
+    assert own.loc["zero_shot_rmse", "value"] == value["additive", "A+B", "zero_shot_rmse"]
+
+
+def test_a_model_predicts_a_combination_from_its_trained_parts(
+    fitted: dict[str, FittedModel], small_screen: AnnData, split: Split
+) -> None:
+    model = fitted["svae_plus"]
+    adapted = model.adapt(small_screen[list(split.support)])
+    cells = score_cells(adapted, small_screen, split, SETTINGS)
+    given = (small_screen, split, replace(SETTINGS, n_halves=1, n_draws=2))
+    table = score_model_predictions(model, adapted, cells, *given)
+    rows = table[table["metric"] == "zero_shot_rmse_untrained"].set_index("perturbation")
+    assert rows["kind"].to_dict() == {
+        "A+C": "combination, never trained: C", "C+D": "combination, never trained: C, D",
+    }  # fmt: skip
+    total = total_of(small_screen)
+    observed = ObservedEffects(small_screen, COLUMNS, split, tuple(small_screen.var_names))
+
+    def sampled(cells: AnnData) -> np.ndarray:
+        draws = [model.sample(cells, seed=seed).astype(float) for seed in range(2)]
+        sums = [np.maximum(d.sum(1, keepdims=True), 1) for d in draws]
+        return np.mean([np.log1p(d / s * total) for d, s in zip(draws, sums, strict=True)], axis=0)
+
+    controls = [*split.control_a, *split.control_b]
+    start = sampled(small_screen[controls])[: len(split.control_a)].mean(0)
+    of_a = small_screen[names_of(small_screen, split.query, "A+C")].copy()
+    of_a.obs["gene"] = "A"  # C was never trained: it shifts nothing
+    error = np.sqrt(np.mean((sampled(of_a).mean(0) - start - observed.effects["A+C"]) ** 2))
+    assert rows.loc["A+C", "value"] == pytest.approx(error, rel=1e-4)
+
+
 def test_scores_are_correlations_over_genes(
     observed: ObservedEffects, baselines: dict[str, dict[str, np.ndarray]]
 ) -> None:
@@ -296,7 +351,9 @@ def test_tidy_baselines(small_screen: AnnData, split: Split) -> None:
     assert by_metric["ate_rmse"] == BASELINES
     assert by_metric["ate_pearson_r"] == BASELINES[1:]
     assert by_metric["energy_distance"] == ["mean_effect", "support_mean"]
-    assert set(by_metric.index) == set(METRICS)
+    # of the combinations held out here, each has a gene that was never trained
+    assert set(by_metric.index) == {*METRICS, *UNTRAINED}
+    assert by_metric["zero_shot_rmse_untrained"] == BASELINES[:6]
     assert set(table["screen"]) == {"small"}
     assert set(table["split"]) == {"split"}
     assert table["value"].notna().all()
@@ -354,7 +411,8 @@ def test_tidy_query_scores(
     # the genes of this screen are too few to name a target, so that all are not targets
     whole = table[table["subset"] == QUERY]
     likelihood = ["inll_macro_k4", "inll_micro_k4", "query_cells", "query_perturbations"]
-    assert whole["metric"].tolist() == [*likelihood, *METRICS]
+    zero_shot = [] if name == "ivae" else UNTRAINED  # each combination is a label of its own there
+    assert whole["metric"].tolist() == [*likelihood, *METRICS, *zero_shot]
     assert set(table["subset"]) == {QUERY, *KINDS}
     assert set(table["seed"]) == {0}
     assert_intervals_hold_values(table)

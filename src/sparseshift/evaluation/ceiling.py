@@ -40,11 +40,6 @@ class Rescaled(NamedTuple):
     gap: Gap
     score: Interval
 
-    def __str__(self) -> str:
-        if not self.gap.resolvable:
-            return NOT_RESOLVABLE
-        return "{:.2f} ({:.2f} to {:.2f})".format(*self.score)
-
 
 def ceiling_gap(
     ceiling: np.ndarray, floor: np.ndarray | float, *, lower_is_better: bool = False

@@ -3,14 +3,16 @@
 With the encoder frozen and the masks of new rows on, the ELBO depends on the new effects only
 through -1/2 sum_n ||mu(x_n) - D_n e||^2, so the optimum is closed form: the mean posterior mean of
 the support cells, less what trained parts of a combination already explain. (The paper fits the
-same thing by gradient on the cells it scores; paper's code, stage 3.)
+same thing by gradient on the cells it scores; paper's code, stage 3.) Sparse, an effect is kept with the
+inclusion probability that pays most under the prior that training learnt (`models.warm_start.inclusion`).
 """
 
 import torch
 from torch import Tensor
 
 from sparseshift.data.cells import CellSource
-from sparseshift.models.least_squares import additive_effects, label_means
+from sparseshift.models.least_squares import additive_effects, effect_precision, label_means
+from sparseshift.models.masks import BernoulliMask
 from sparseshift.models.priors import LatentPrior, ShiftPrior, StandardNormalPrior
 from sparseshift.models.vae import PerturbationVAE
 
@@ -21,9 +23,20 @@ def has_closed_form(model: PerturbationVAE) -> bool:
     return model.posterior_kind == "cells" and not normal
 
 
+def has_sparse_form(model: PerturbationVAE) -> bool:
+    """Whether `adapted_prior` can be sparse: there is a learnt mask, with a prior."""
+    masked = isinstance(model.prior, ShiftPrior) and isinstance(model.prior.mask, BernoulliMask)
+    return masked and has_closed_form(model)
+
+
 @torch.no_grad()
 def adapted_prior(
-    prior: LatentPrior, posterior_mean: Tensor, support: CellSource, n_known: int
+    prior: LatentPrior,
+    posterior_mean: Tensor,
+    support: CellSource,
+    n_known: int,
+    *,
+    sparse: bool = False,
 ) -> LatentPrior:
     """The prior with rows for new perturbations, fitted to support cells.
 
@@ -35,6 +48,8 @@ def adapted_prior(
         posterior_mean: mean of q(z | x) of the support cells, (cells, latents).
         support: the cells; their design has the known perturbations first, then the new ones.
         n_known: rows of the trained prior.
+        sparse: whether new perturbations get inclusion probabilities, of a prior that `has_sparse_form`; else
+            they shift every latent.
 
     Returns:
         A prior with a row for every column of the support's design. A standard normal prior has
@@ -48,7 +63,12 @@ def adapted_prior(
     known_shift = prior.expected_shift(support.design[:, :n_known])
     new_design = support.design[:, n_known:]
     solution = additive_effects(label_mean - known_shift, size, new_design)
-    return prior.extended(solution.to(posterior_mean))
+    inclusion = None
+    if sparse and isinstance(prior, ShiftPrior) and isinstance(prior.mask, BernoulliMask):
+        cells = effect_precision(size, new_design).to(solution)
+        known = prior.inclusion_probability().to(solution)
+        inclusion = prior.mask.prior.inclusion_of_new(solution, cells, known)
+    return prior.extended(solution.to(posterior_mean), inclusion)
 
 
 def with_new_rows(

@@ -53,6 +53,20 @@ class MaskPrior(nn.Module):
         """
         raise NotImplementedError
 
+    def inclusion_of_new(self, effects: Tensor, cells: Tensor, known: Tensor) -> Tensor:
+        """The q that pays most for perturbations placed after training, under what training learnt.
+
+        Args:
+            effects: mean of z of each new perturbation, (new perturbations, latents).
+            cells: how many cells each is the mean of, (new perturbations,).
+            known: q of the trained perturbations, (perturbations, latents).
+
+        Returns:
+            (new perturbations, latents), in [0, 1].
+        """
+        del known
+        return self.best_inclusion(effects, cells)
+
     def observe(self, effects: Tensor, cells: Tensor) -> None:
         """Takes note of the effects a fit starts from; most priors have no use for them.
 
@@ -143,8 +157,17 @@ class BetaMap(MaskPrior):
 
     def best_inclusion(self, effects: Tensor, cells: Tensor) -> Tensor:
         """max(0, 1 - 2 (alpha - 1) / (n m^2))."""
-        alpha = self.get_buffer("alpha").to(effects).clamp(min=1.0 + FREE / 2.0)
-        return beta_inclusion(effects, cells, alpha)
+        return self._inclusion(effects, cells, self.get_buffer("alpha"))
+
+    def inclusion_of_new(self, effects: Tensor, cells: Tensor, known: Tensor) -> Tensor:
+        """The same; where alpha is set row by row, by the rows that are new."""
+        del known
+        alpha = alpha_by_perturbation(effects, cells) if self.adapts else self.get_buffer("alpha")
+        return self._inclusion(effects, cells, alpha)
+
+    @staticmethod
+    def _inclusion(effects: Tensor, cells: Tensor, alpha: Tensor) -> Tensor:
+        return beta_inclusion(effects, cells, alpha.to(effects).clamp(min=1.0 + FREE / 2.0))
 
 
 class BernoulliKL(MaskPrior):
@@ -192,6 +215,11 @@ class BetaBernoulli(MaskPrior):
         """As `BernoulliKL` at the mean of Beta(1, alpha), the density not yet known."""
         return bernoulli_inclusion(effects, cells, 1.0 / (1.0 + self.alpha))
 
+    def inclusion_of_new(self, effects: Tensor, cells: Tensor, known: Tensor) -> Tensor:
+        """As `BernoulliKL` at the mean of each latent's posterior density, (1 + s_j) / (1 + alpha + P)."""
+        density = (1.0 + known.sum(0)) / (1.0 + self.alpha + len(known))
+        return bernoulli_inclusion(effects, cells, density.to(effects))
+
 
 class EdgeBudget(MaskPrior):
     """At most `budget` expected edges: a Lagrangian whose multiplier rises until they are met.
@@ -227,6 +255,11 @@ class EdgeBudget(MaskPrior):
         chosen = torch.zeros_like(evidence)
         chosen[evidence.argsort(descending=True)[:n_edges]] = 1.0
         return chosen.view_as(effects)
+
+    def inclusion_of_new(self, effects: Tensor, cells: Tensor, known: Tensor) -> Tensor:
+        """1 where the evidence is worth the price that an edge has come to, lambda."""
+        del known
+        return budget_inclusion(effects, cells, max(float(self.log_multiplier.exp()), FREE))
 
 
 class Strengths(NamedTuple):

@@ -139,11 +139,12 @@ class LatentPrior(nn.Module):
         """What the prior's parameters cost, in nats for a screen of so many cells, scalar."""
         raise NotImplementedError
 
-    def extended(self, rows: Tensor) -> "LatentPrior":
-        """This prior with rows for further perturbations, nothing shared, mask on.
+    def extended(self, rows: Tensor, inclusion: Tensor | None = None) -> "LatentPrior":
+        """This prior with rows for further perturbations, nothing shared.
 
         Args:
             rows: their effects, (new perturbations, latents).
+            inclusion: their q, (new perturbations, latents); None: 1.
         """
         raise NotImplementedError
 
@@ -178,8 +179,9 @@ class StandardNormalPrior(LatentPrior):
         del n_cells
         return self.effect().new_zeros(())
 
-    def extended(self, rows: Tensor) -> "StandardNormalPrior":
+    def extended(self, rows: Tensor, inclusion: Tensor | None = None) -> "StandardNormalPrior":
         """More rows of zeros."""
+        del inclusion
         n_rows, n_latents = self.effect().shape
         return StandardNormalPrior(n_rows + len(rows), n_latents).to(rows)
 
@@ -252,11 +254,11 @@ class ShiftPrior(LatentPrior):
         """Of masks and effects, nats."""
         return self.mask.cost(n_cells) + self.effects.cost()
 
-    def extended(self, rows: Tensor) -> "ShiftPrior":
-        """New rows with mask 1; the masks of all rows are fixed."""
+    def extended(self, rows: Tensor, inclusion: Tensor | None = None) -> "ShiftPrior":
+        """New rows with mask 1, or drawn with their q; the masks of all rows are fixed."""
         table = torch.cat([self.effects.mean().detach(), rows])
-        inclusion = self.inclusion_probability().detach()
-        mask = FixedMask(torch.cat([inclusion, torch.ones_like(rows)]))
+        new_inclusion = torch.ones_like(rows) if inclusion is None else inclusion.to(rows)
+        mask = FixedMask(torch.cat([self.inclusion_probability().detach(), new_inclusion]))
         if isinstance(self.effects, NormalEffect):
             # as sure of new effects as of the known ones, in the median
             log_std = self.effects.log_std.detach()

@@ -146,6 +146,7 @@ class ModelParameters(Strict):
     warm_start: Literal["auto", "rotation"] | None = "auto"
     device: str = "auto"
     storage: Literal["auto", "memory", "disk"] = "auto"
+    adaptation: Literal["dense", "sparse"] = "dense"  # of held-out perturbations to support cells
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -162,9 +163,20 @@ class ModelParameters(Strict):
             raise ValueError(str(error)) from error
         return self
 
+    @model_validator(mode="after")
+    def _has_masks_to_adapt(self) -> "ModelParameters":
+        from sparseshift.api import check_sparse_adaptation
+
+        try:
+            if self.adaptation == "sparse":
+                check_sparse_adaptation(self.preset, self.options)
+        except OptionError as error:
+            raise ValueError(str(error)) from error
+        return self
+
     def fit_settings(self) -> dict[str, Any]:
         """Keywords of `sparseshift.fit`."""
-        settings = self.model_dump(exclude={"options"})
+        settings = self.model_dump(exclude={"options", "adaptation"})
         return {**settings, **self.options}
 
     @property

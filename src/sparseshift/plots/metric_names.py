@@ -70,6 +70,17 @@ _KNOWN = {
     "energy_distance": MetricName(
         "energy distance of predicted cells", "log(1 + counts)", "lower"
     ),
+    "zero_shot_pearson_r": MetricName(
+        "combinations, none of their cells seen", "Pearson r over genes", "higher"
+    ),
+    "zero_shot_delta_r": MetricName(
+        "the same less the mean effect", "Pearson r over genes", "higher"
+    ),
+    "zero_shot_rmse": MetricName(
+        "combinations, none of their cells seen",
+        "root mean square error, log(1 + counts)",
+        "lower",
+    ),
     "mcc": MetricName("matched latents", "mean |r|", "higher"),
     "mcc_pearson": MetricName("matched latents", "mean |Pearson r|", "higher"),
     "mcc_spearman": MetricName("matched latents", "mean |Spearman r|", "higher"),
@@ -113,6 +124,9 @@ def metric_name(metric: str) -> MetricName:
         return MetricName(
             f"{stem.words}, less {found[2].replace('_', ' ')}", stem.unit, stem.better
         )
+    if metric.endswith("_untrained"):
+        stem = metric_name(metric.removesuffix("_untrained"))
+        return MetricName(f"{stem.words}, with a gene never trained", stem.unit, stem.better)
     return _KNOWN.get(metric) or MetricName(metric.replace("_", " "))
 
 
@@ -121,5 +135,7 @@ def ordered_metrics(metrics: Iterable[str]) -> list[str]:
     place = {name: i for i, name in enumerate(_KNOWN)}
     return sorted(
         dict.fromkeys(metrics),
-        key=lambda metric: place.get(re.sub(r"(_minus_\w+?)?(_k\d+)?$", "", metric), len(place)),
+        key=lambda metric: place.get(
+            re.sub(r"(_untrained)?(_minus_\w+?)?(_k\d+)?$", "", metric), len(place)
+        ),
     )

@@ -16,7 +16,13 @@ from sparseshift.scoring.n_shot_effects import score_n_shot_baselines, score_n_s
 from sparseshift.scoring.nb_scores import fit_nb, score_nb_cells, score_nb_n_shot, score_nb_query
 from sparseshift.scoring.paper_protocol import score_as_paper
 from sparseshift.scoring.particle_convergence import particle_convergence
-from sparseshift.scoring.prediction_scores import METRICS, PredictionTask, summarise_scores
+from sparseshift.scoring.prediction_scores import (
+    METRICS,
+    UNTRAINED,
+    ZERO_SHOT,
+    PredictionTask,
+    summarise_scores,
+)
 from sparseshift.scoring.predictions import predict_profiles
 from sparseshift.scoring.recovery import score_recovery
 from sparseshift.scoring.refits import n_edges, refit_of, score_null_refits
@@ -47,6 +53,8 @@ __all__ = [
     "METRIC_COLUMNS",
     "QUERY",
     "RAW_EFFECTS",
+    "UNTRAINED",
+    "ZERO_SHOT",
     "NShotSettings",
     "ObservedEffects",
     "PredictionTask",

@@ -8,7 +8,12 @@ from sparseshift.data.splits import Split
 from sparseshift.scoring.effects import ObservedEffects
 from sparseshift.scoring.prediction_scores import PredictionTask, summarise_scores
 from sparseshift.scoring.settings import ScoreSettings
-from sparseshift.scoring.simple_predictors import BASELINES, baseline_effects, support_rows
+from sparseshift.scoring.simple_predictors import (
+    BASELINES,
+    SEE_SUPPORT,
+    baseline_effects,
+    support_rows,
+)
 from sparseshift.scoring.tidy import RunKey
 from sparseshift.screens.columns import Columns
 
@@ -45,10 +50,12 @@ def score_baseline_predictions(
             task.names, _some_trained(observed, columns.control, settings)
         ),
     }
-    frames = [
-        task.score([half[name] for half in effects], seen, cells.get(name)).assign(model=name)
-        for name in BASELINES
-    ]
+    frames = []
+    for name in BASELINES:
+        predicted = [half[name] for half in effects]
+        frames.append(task.score(predicted, seen, cells.get(name)).assign(model=name))
+        if task.combinations and name not in SEE_SUPPORT:
+            frames.append(task.score_zero_shot(predicted).assign(model=name))
     return pd.concat(frames, ignore_index=True)[
         ["model", "perturbation", "kind", "metric", "value"]
     ]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from sparseshift.evaluation.intervals import Interval
 from sparseshift.evaluation.paired import paired_differences, paired_macro_differences
-from sparseshift.scoring.prediction_scores import METRICS
+from sparseshift.scoring.prediction_scores import METRICS, ZERO_SHOT
 from sparseshift.scoring.settings import ScoreSettings
 from sparseshift.scoring.tidy import QUERY, RunKey
 
@@ -88,7 +88,7 @@ def effect_differences(
         settings: how to score.
     """
     frames = []
-    for metric, higher in METRICS.items():
+    for metric, higher in (METRICS | ZERO_SHOT).items():
         own = scores[scores["metric"] == metric]
         table = own.pivot_table(
             values="value", index="perturbation", columns="model", aggfunc="mean"

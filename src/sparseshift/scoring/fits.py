@@ -11,12 +11,11 @@ from sparseshift.evaluation.intervals import (
     macro_mean,
     micro_mean,
 )
-from sparseshift.fitted_factors import FittedFactors
 from sparseshift.fitted_model import FittedModel
 from sparseshift.scoring.cells import Model
 from sparseshift.scoring.effects import ObservedEffects
 from sparseshift.scoring.prediction_scores import PredictionTask, summarise_scores
-from sparseshift.scoring.predictions import predict_profiles
+from sparseshift.scoring.predictions import predict_profiles, predict_without_support
 from sparseshift.scoring.settings import ScoreSettings
 from sparseshift.scoring.simple_predictors import support_effects
 from sparseshift.scoring.tidy import QUERY, RunKey
@@ -72,25 +71,39 @@ def score_query(
 
 
 def score_model_predictions(
-    model: Model, cells: pd.DataFrame, screen: AnnData, split: Split, settings: ScoreSettings
+    model: Model,
+    adapted: Model,
+    cells: pd.DataFrame,
+    screen: AnnData,
+    split: Split,
+    settings: ScoreSettings,
 ) -> pd.DataFrame:
-    """How well an adapted model predicts effects: perturbation, kind, metric, value.
+    """How well a model predicts effects: perturbation, kind, metric, value.
 
-    There are no rows where nothing is held out, without a control, nor for a model without a likelihood.
+    Combinations are predicted once more without any of their cells, if their design is the sum of their parts. There are no
+    rows where nothing is held out, without a control, nor for a model without a likelihood.
 
     Args:
-        model: adapted to the split's support cells.
+        model: as it was trained.
+        adapted: to the split's support cells.
         cells: of `score_cells`.
         screen: all cells.
         split: whose query and control cells to use.
         settings: how to score.
     """
-    if cells.empty or isinstance(model, FittedFactors) or not split.control_a:
+    if cells.empty or not isinstance(adapted, FittedModel) or not split.control_a:
         return pd.DataFrame({"perturbation": [], "kind": [], "metric": [], "value": []})
-    columns = model.spec.columns
-    observed = ObservedEffects(screen, columns, split, model.spec.genes)
-    profiles = predict_profiles(model, screen, split, observed.target_total, settings)
+    columns = adapted.spec.columns
+    observed = ObservedEffects(screen, columns, split, adapted.spec.genes)
+    profiles = predict_profiles(adapted, screen, split, observed.target_total, settings)
     task = PredictionTask(observed, columns.control, settings.n_halves, settings.seed)
     predicted = [profiles.effects(half.split) for half in task.halves]
     seen = [support_effects(half) for half in task.halves]
-    return task.score(predicted, seen, profiles.cells)
+    scores = task.score(predicted, seen, profiles.cells)
+    if not (task.combinations and isinstance(model, FittedModel) and model.spec.design.additive):
+        return scores
+    unseen = predict_without_support(
+        model, screen, split, task.combinations, profiles, observed.target_total, settings
+    )
+    zero_shot = task.score_zero_shot([unseen.effects(half.split) for half in task.halves])
+    return pd.concat([scores, zero_shot], ignore_index=True)

@@ -21,9 +21,8 @@ from sparseshift.evaluation.intervals import (
 from sparseshift.evaluation.likelihood_under_priors import cell_iwelbo_under
 from sparseshift.fitted_factors import FittedFactors
 from sparseshift.fitted_model import FittedModel
-from sparseshift.models.adaptation import adapted_prior, has_closed_form
+from sparseshift.models.adaptation import adapted_prior
 from sparseshift.models.priors import LatentPrior
-from sparseshift.presets import get_preset
 from sparseshift.scoring.cells import Model
 from sparseshift.scoring.settings import ScoreSettings
 from sparseshift.scoring.tidy import RunKey
@@ -41,12 +40,14 @@ class NShotSettings:
         min_query: query cells that a perturbation needs.
         gradient_draws: draws for models without a closed form, each of whose supports takes an adaptation
             by gradient and an I-NLL of its own; 0 leaves these models out.
+        sparse: whether models with a learnt mask adapt sparsely (`FittedModel.adapt`).
     """
 
     sizes: tuple[int, ...] = SIZES
     n_draws: int = 10
     min_query: int = 20
     gradient_draws: int = 2
+    sparse: bool = False
 
     @property
     def takes_fewer(self) -> bool:
@@ -82,15 +83,9 @@ def why_no_curve(model: Model, n_shot: NShotSettings) -> str | None:
     """Why a model has no n-shot curve, in words; None: it has one."""
     if isinstance(model, FittedFactors):
         return "it has no likelihood of counts"
-    if not adapts_in_closed_form(model) and n_shot.gradient_draws == 0:
+    if not model.adapts_in_closed_form and n_shot.gradient_draws == 0:
         return "it adapts by gradient and gradient_draws is 0"
     return None
-
-
-def adapts_in_closed_form(model: FittedModel) -> bool:
-    """Whether `adapt` solves for new shifts, and leaves all but the prior as it is."""
-    is_default = get_preset(model.spec.preset).adaptation == "closed_form"
-    return is_default and has_closed_form(model.module)
 
 
 def score_n_shot(
@@ -124,8 +119,8 @@ def score_n_shot(
             f"{key.model} is adapted already: what it learnt from other cells would count as n-shot. "
             "Give the model as it was trained."
         )
-    if adapts_in_closed_form(model):
-        bounds = _closed_form(model, screen, supports, settings)
+    if model.adapts_in_closed_form:
+        bounds = _closed_form(model, screen, supports, settings, n_shot.sparse)
     else:
         n_draws = min(n_shot.gradient_draws, supports.n_draws)
         bounds = _one_by_one(model, screen, supports, settings, n_draws)
@@ -195,7 +190,11 @@ def _number(value: float) -> Interval:
 
 
 def _closed_form(
-    model: FittedModel, screen: AnnData, supports: NestedSupports, settings: ScoreSettings
+    model: FittedModel,
+    screen: AnnData,
+    supports: NestedSupports,
+    settings: ScoreSettings,
+    sparse: bool,
 ) -> np.ndarray:
     """Bounds, (sizes, draws, cells): support cells encoded once, query cells decoded once."""
     spec, prior = model.spec, model.module.prior
@@ -213,7 +212,7 @@ def _closed_form(
     def adapted(size: int, draw: int) -> LatentPrior:
         index = torch.tensor([place[name] for name in supports.support(size, draw).tolist()])
         index = index.to(support.device)
-        return adapted_prior(prior, means[index], support.subset(index), n_known)
+        return adapted_prior(prior, means[index], support.subset(index), n_known, sparse=sparse)
 
     # a combination of trained parts needs no adapting
     pairs = [(size, draw) for size in supports.sizes for draw in range(supports.n_draws)]

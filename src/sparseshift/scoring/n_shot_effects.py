@@ -16,7 +16,7 @@ from sparseshift.fitted_factors import FittedFactors
 from sparseshift.models.priors import StandardNormalPrior
 from sparseshift.scoring.cells import Model, with_model_counts
 from sparseshift.scoring.effects import ObservedEffects
-from sparseshift.scoring.n_shot import NShotSettings, adapts_in_closed_form, curve, why_no_curve
+from sparseshift.scoring.n_shot import NShotSettings, curve, why_no_curve
 from sparseshift.scoring.predictions import sampled_profiles
 from sparseshift.scoring.settings import ScoreSettings
 from sparseshift.scoring.simple_predictors import BASELINES, SimplePredictors
@@ -197,7 +197,7 @@ def score_n_shot_effects(
     n_draws, first = supports.n_draws, None
     if isinstance(model.module.prior, StandardNormalPrior):
         n_draws = 1  # it adapts nothing
-    elif not adapts_in_closed_form(model) and n_shot.takes_fewer:
+    elif not model.adapts_in_closed_form and n_shot.takes_fewer:
         n_draws = first = n_shot.gradient_draws
     halves, simple = _halves(observed, columns.control, settings)
     curves = _Curves(halves, simple, supports, n_draws)
@@ -215,7 +215,7 @@ def score_n_shot_effects(
     for size in supports.sizes:
         of_size = np.isin(labels, supports.possible(size))
         for draw in range(n_draws):
-            adapted = model.adapt(screen[supports.support(size, draw)])
+            adapted = model.adapt(screen[supports.support(size, draw)], sparse=n_shot.sparse)
             cells, names = query[of_size], labels[of_size]
             profiles = sampled_profiles(adapted, cells, total, of_query)[0]
             for label in np.unique(names).tolist():

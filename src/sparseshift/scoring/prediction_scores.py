@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sparseshift.data.design import parts
-from sparseshift.evaluation.average_effects import pearson_r
+from sparseshift.evaluation.average_effects import pearson_r, rmse
 from sparseshift.evaluation.de_overlap import direction_agreement, overlap_at_k
 from sparseshift.evaluation.delta_against_mean import delta_against_mean
 from sparseshift.evaluation.differential_expression import differential_expression
@@ -34,8 +34,12 @@ METRICS = {
     "de_direction": True,
     "energy_distance": False,
 }
+# of combinations of which no cell was seen, but every gene in training
+ZERO_SHOT = {"zero_shot_pearson_r": True, "zero_shot_delta_r": True, "zero_shot_rmse": False}
+# the same of those with a gene that was never trained, whose part of the effect is taken for 0
+UNTRAINED = {f"{name}_untrained": higher for name, higher in ZERO_SHOT.items()}
 SIGNIFICANT = 0.05  # false discovery rate
-BY_KIND = ("ate_pearson_r", "ate_delta_r")
+BY_KIND = ("ate_pearson_r", "ate_delta_r", *ZERO_SHOT)
 _MOST_CELLS = 500  # of an energy distance, which takes all pairs
 
 Effects = Mapping[str, np.ndarray]
@@ -60,6 +64,10 @@ class PredictionTask:
         training = observed.is_training & observed.counted
         trained = sorted(set(observed.labels[training].tolist()) - {control})
         self.kinds = [kind_of(name, trained) for name in self.names]
+        known = {part for label in trained for part in parts(label)}
+        self.never_trained = {
+            name: sorted(set(parts(name)) - known) for name in self.names if len(parts(name)) > 1
+        }
         self.trained = np.array(
             [observed.profile(np.flatnonzero(training & (observed.labels == t))) for t in trained]
         ).reshape(len(trained), -1)
@@ -104,6 +112,47 @@ class PredictionTask:
         long = pd.DataFrame(names | table).melt(list(names), var_name="metric")
         return long[np.isfinite(long["value"])].reset_index(drop=True)
 
+    @property
+    def combinations(self) -> list[str]:
+        """The scored labels that combine perturbations."""
+        return list(self.never_trained)
+
+    def score_zero_shot(self, predicted: Sequence[Effects]) -> pd.DataFrame:
+        """Scores of combinations predicted without any of their cells: perturbation, kind, metric, value.
+
+        Those with a gene that was never trained have metrics of their own (`UNTRAINED`), and are of a kind that names it:
+        nothing can be known of such a gene, so that they say nothing of a model.
+
+        Args:
+            predicted: for each half, effect of each of `combinations` from that half's control A, (genes,).
+        """
+        kinds = dict(zip(self.names, self.kinds, strict=True))
+        rows = []
+        for name, missing in self.never_trained.items():
+            found = np.mean(
+                [
+                    self._zero_shot(half, name, effects[name])
+                    for half, effects in zip(self.halves, predicted, strict=True)
+                ],
+                axis=0,
+            )
+            kind = f"combination, never trained: {', '.join(missing)}" if missing else kinds[name]
+            metrics = UNTRAINED if missing else ZERO_SHOT
+            rows += [(name, kind, metric, v) for metric, v in zip(metrics, found, strict=True)]
+        table = pd.DataFrame(rows, columns=["perturbation", "kind", "metric", "value"])
+        return table[np.isfinite(table["value"].astype(float))].reset_index(drop=True)
+
+    def _zero_shot(self, half: ObservedEffects, name: str, effect: np.ndarray) -> list[float]:
+        observed = half.effects[name]
+        delta = delta_against_mean(effect[None], observed[None], *self._mean_effects(half))
+        return [pearson_r(effect, observed), float(delta[0]), rmse(effect, observed)]
+
+    def _mean_effects(self, half: ObservedEffects) -> tuple[np.ndarray, np.ndarray]:
+        """Of the training perturbations, from either half of the control."""
+        start = half.profile(half.rows(half.split.control_a))
+        mean = self.trained.mean(axis=0) if len(self.trained) else np.zeros(len(start))
+        return mean - start, mean - half.reference
+
     def _matrix(self, effects: Effects) -> np.ndarray:
         return np.array([effects[name] for name in self.names], dtype=np.float64)
 
@@ -111,8 +160,6 @@ class PredictionTask:
         self, half: ObservedEffects, predicted: np.ndarray, seen: np.ndarray
     ) -> dict[str, np.ndarray]:
         observed = self._matrix(half.effects)
-        start_a = half.profile(half.rows(half.split.control_a))
-        mean = self.trained.mean(axis=0) if len(self.trained) else np.zeros(observed.shape[1])
         top = {n: top_genes(seen, n, self.not_targets) for n in (20, 50)}
         return {
             "ate_pearson_r": _correlation(predicted, observed),
@@ -121,9 +168,7 @@ class PredictionTask:
             "ate_pearson_r_no_targets": _correlation(predicted, observed, self.not_targets),
             "ate_pearson_r_top20": _correlation(predicted, observed, top[20]),
             "ate_pearson_r_top50": _correlation(predicted, observed, top[50]),
-            "ate_delta_r": delta_against_mean(
-                predicted, observed, mean - start_a, mean - half.reference
-            ),
+            "ate_delta_r": delta_against_mean(predicted, observed, *self._mean_effects(half)),
             "discrimination": discrimination(predicted, observed, genes=self.no_targets),
             "centroid_accuracy": centroid_accuracy(
                 predicted,
@@ -172,7 +217,8 @@ def _perturbed_by_none(labels: Sequence[str], observed: ObservedEffects) -> np.n
 
 
 def _by_metric(scores: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    own = [(metric, scores[scores["metric"] == metric]) for metric in METRICS]
+    every = METRICS | ZERO_SHOT | UNTRAINED
+    own = [(metric, scores[scores["metric"] == metric]) for metric in every]
     return [(metric, table) for metric, table in own if len(table)]
 
 

@@ -1,6 +1,7 @@
 """What a model predicts of query and control cells: profiles of cells that it samples."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from anndata import AnnData
@@ -56,6 +57,36 @@ def predict_profiles(
         perturbed[str(label)], cells[str(label)] = mean.mean(axis=0), first
     mean, _ = sampled_profiles(model, controls, target_total, settings)
     return PredictedProfiles(perturbed, cells, mean, controls.obs_names.to_numpy(dtype=str))
+
+
+def predict_without_support(
+    model: FittedModel,
+    screen: AnnData,
+    split: Split,
+    labels: Sequence[str],
+    profiles: PredictedProfiles,
+    target_total: float,
+    settings: ScoreSettings,
+) -> PredictedProfiles:
+    """Samples the query cells of some labels from a model that saw none of their cells.
+
+    Args:
+        model: as it was trained; perturbations that it does not know shift nothing.
+        screen: all cells.
+        split: whose query cells.
+        labels: of query cells.
+        profiles: of the same split, whose sampled control cells are taken over.
+        target_total: counts to which profiles are scaled.
+        settings: how many draws, from which seed.
+    """
+    unseen = model.without_support(labels)
+    query = with_model_counts(screen[list(split.query)], unseen)
+    of_cell = read_perturbations(query, model.spec.columns)
+    perturbed = {
+        label: sampled_profiles(unseen, query[of_cell == label], target_total, settings)[0].mean(0)
+        for label in labels
+    }
+    return replace(profiles, perturbed=perturbed, cells={})
 
 
 def sampled_profiles(

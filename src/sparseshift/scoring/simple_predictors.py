@@ -21,6 +21,7 @@ from sparseshift.models.low_rank_effects import fit_low_rank_effects
 from sparseshift.models.ridge_effects import choose_penalty, ridge_effects
 from sparseshift.scoring.effects import ObservedEffects
 
+SEE_SUPPORT = ("support_mean", "support_mean_shrunk", "support_mean_to_control")
 BASELINES = (
     "no_change",
     "mean_effect",
@@ -28,9 +29,7 @@ BASELINES = (
     "ridge",
     "low_rank_linear",
     "matching_mean",
-    "support_mean",
-    "support_mean_shrunk",
-    "support_mean_to_control",
+    *SEE_SUPPORT,
 )
 
 Effects = dict[str, np.ndarray]

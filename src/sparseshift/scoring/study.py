@@ -46,7 +46,7 @@ def score_simulated_fit(
     if split.support and not isinstance(model, FittedFactors):
         adapted = model.adapt(with_model_counts(screen[list(split.support)], model))
         cells = score_cells(adapted, screen, split, settings)
-        predictions = score_model_predictions(adapted, cells, screen, split, settings)
+        predictions = score_model_predictions(model, adapted, cells, screen, split, settings)
         tables.append(score_query(cells, predictions, key, settings))
     if isinstance(model, FittedModel):
         seconds = Interval(model.records.cpu_seconds, np.nan, np.nan)

@@ -8,8 +8,6 @@ inclusion probability q is, in nats,
 Its best e is m whatever q > 0 is, which leaves n m^2 (1 - q) / 2 + cost(q).
 """
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -35,7 +33,7 @@ def beta_inclusion(effects: Tensor, cells: Tensor, alpha: float | Tensor) -> Ten
     return torch.where(evidence > price, 1.0 - price / evidence.clamp(min=1e-300), 0.0)
 
 
-def bernoulli_inclusion(effects: Tensor, cells: Tensor, probability: float) -> Tensor:
+def bernoulli_inclusion(effects: Tensor, cells: Tensor, probability: float | Tensor) -> Tensor:
     """The best q under cost(q) = KL(Bernoulli(q) || Bernoulli(p0)): sigmoid(logit p0 + n m^2 / 2).
 
     Here q is a posterior, for an effect that is known. The best effect is fitted to the same
@@ -44,13 +42,14 @@ def bernoulli_inclusion(effects: Tensor, cells: Tensor, probability: float) -> T
     Args:
         effects: m, (perturbations, latents).
         cells: n of each perturbation, (perturbations,).
-        probability: p0, in (0, 1).
+        probability: p0, in (0, 1), or one of each latent, (latents,).
 
     Returns:
         (perturbations, latents), in [0, 1].
     """
     evidence = cells.unsqueeze(1) * effects.square()
-    return (math.log(probability / (1.0 - probability)) + 0.5 * evidence).sigmoid()
+    logit = torch.as_tensor(probability, dtype=effects.dtype).logit()
+    return (logit.to(effects) + 0.5 * evidence).sigmoid()
 
 
 def budget_inclusion(effects: Tensor, cells: Tensor, price: float) -> Tensor:

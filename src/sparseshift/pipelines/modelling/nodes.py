@@ -72,11 +72,12 @@ def tabulate_effects(model: Any) -> pd.DataFrame:
     )
 
 
-def adapt_model(model: Any, screen: Any, split: dict[str, Any]) -> Any:
+def adapt_model(model: Any, screen: Any, split: dict[str, Any], sparse: bool) -> Any:
     """The model with the held-out perturbations placed by their support cells."""
     from sparseshift.scoring import with_model_counts
 
-    return model.adapt(with_model_counts(screen[split["support"]], model))
+    support = with_model_counts(screen[split["support"]], model)
+    return model.adapt(support, sparse=True) if sparse else model.adapt(support)
 
 
 def score_cells(
@@ -91,6 +92,7 @@ def score_cells(
 
 
 def score_predictions(
+    model: Any,
     adapted: Any,
     cell_scores: pd.DataFrame,
     screen: Any,
@@ -103,7 +105,7 @@ def score_predictions(
 
     settings = scoring.ScoreSettings(**evaluation.score_settings())
     return scoring.score_model_predictions(
-        adapted, cell_scores, screen, Split.from_json(split), settings
+        model, adapted, cell_scores, screen, Split.from_json(split), settings
     )
 
 

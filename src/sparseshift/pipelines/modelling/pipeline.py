@@ -13,7 +13,7 @@ def create_pipeline(plan: ProjectParameters) -> Pipeline:
     parts = []
     for screen in plan.run.screens:
         fits = fits_of(plan, screen)
-        parts += [_of_fit(fit) for fit in fits]
+        parts += [_of_fit(plan, fit) for fit in fits]
         parts += [_export(fit) for fit in fits if _is_exported(plan, fit)]
         parts += [_latents(screen, fits)]
         parts += [_of_baselines(screen, split) for split in plan.run.fits]
@@ -31,7 +31,7 @@ def _latents(screen: str, fits: list[Fit]) -> Pipeline:
     return Pipeline([step])
 
 
-def _of_fit(fit: Fit) -> Pipeline:
+def _of_fit(plan: ProjectParameters, fit: Fit) -> Pipeline:
     screen, split = fit.screen, fit.split
     on_screen, of_model = f"params:screens.{screen}", f"params:models.{fit.model}"
     steps = [
@@ -44,7 +44,12 @@ def _of_fit(fit: Fit) -> Pipeline:
         ),
         Node(nodes.embed_cells, ["adapted", "screen"], "latents", name="embed"),
         Node(nodes.tabulate_effects, "model", "effects", name="tabulate_effects"),
-        Node(nodes.adapt_model, ["model", "screen", "split"], "adapted", name="adapt"),
+        Node(
+            bind(nodes.adapt_model, sparse=plan.models[fit.model].adaptation == "sparse"),
+            ["model", "screen", "split"],
+            "adapted",
+            name="adapt",
+        ),
         Node(
             nodes.score_cells,
             ["adapted", "screen", "split", "params:evaluation"],
@@ -53,7 +58,7 @@ def _of_fit(fit: Fit) -> Pipeline:
         ),
         Node(
             nodes.score_predictions,
-            ["adapted", "cell_scores", "screen", "split", "params:evaluation"],
+            ["model", "adapted", "cell_scores", "screen", "split", "params:evaluation"],
             "predictions",
             name="score_predictions",
         ),

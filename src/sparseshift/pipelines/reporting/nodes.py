@@ -175,28 +175,26 @@ def write_section(
     metrics: pd.DataFrame,
     facts: dict[str, Any],
     filters: pd.DataFrame,
-    effects: pd.DataFrame,
+    edges: pd.DataFrame,
     interactions: pd.DataFrame,
     honesty: dict[str, str],
-    report: ReportParameters,
     *parts: Any,
     contents: Contents,
 ) -> dict[str, Any]:
-    """What the report says about one screen, as plain data. `parts` are its figures, then its splits."""
+    """What the report says about one screen, as plain data. `parts` are its figures, splits, and their ceilings."""
     from sparseshift import report as page
 
     screen, figures, splits = contents
-
+    n_figures, n_splits = len(figures), len(splits)
     shown = dict(zip(figures, parts, strict=False))
     if interactions.empty:
         del shown["interaction"]
-    drawn = (effects["model"] == report.model) & (effects["split"] == report.split)
-    first = effects[drawn & (effects["seed"] == effects.loc[drawn, "seed"].iloc[0])]
+    ceilings = pd.concat([t for t in parts[n_figures + n_splits :] if len(t)] or [edges[:0]])
     return page.write_section(
         screen,
-        {"comparison": metrics, "filters": filters, "effects": first},
+        {"comparison": metrics, "filters": filters, "edges": edges, "ceilings": ceilings},
         facts,
-        dict(zip(splits, parts[len(figures) :], strict=True)),
+        dict(zip(splits, parts[n_figures : n_figures + n_splits], strict=True)),
         shown,
         honesty,
     )

@@ -52,6 +52,7 @@ def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
         tables += [f"{screen}.cross_fit.fold_metrics", f"{screen}.cross_fit.differences"]
     tables += [f"{namespace}.refit_metrics"]
     tables += [f"{namespace}.mechanism_metrics"] if mechanism else []
+    compared = [*plan.run.fits, *(["cross_fit"] if folds_of(plan, screen) else [])]
     steps = [
         Node(
             nodes.collect, tables, f"{screen}_metrics", name="collect_metrics", namespace=namespace
@@ -82,12 +83,12 @@ def _of_screen(plan: ProjectParameters, screen: str) -> Pipeline:
                 f"{screen}_metrics",
                 f"{screen}.facts",
                 f"{screen}.filters",
-                f"{namespace}.effects",
+                f"{namespace}.edges",
                 f"{namespace}.interactions",
                 f"{namespace}.honesty",
-                "params:report",
                 *(f"{namespace}.{kind}" for kind in figures),
                 *(f"{screen}.{split}.split" for split in plan.run.fits),
+                *(f"{screen}.{split}.ceilings" for split in compared),
             ],
             f"{screen}_section",
             name="write_section",

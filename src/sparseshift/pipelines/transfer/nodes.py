@@ -74,6 +74,7 @@ def score_n_shot(
     split: dict[str, Any],
     evaluation: EvaluationParameters,
     key: dict[str, Any],
+    sparse: bool,
 ) -> pd.DataFrame:
     """I-NLL and effects after adapting to a few cells, and the bound as the number of particles grows."""
     from sparseshift import scoring
@@ -81,7 +82,7 @@ def score_n_shot(
 
     run, cells = scoring.RunKey(**key), Split.from_json(split)
     settings = scoring.ScoreSettings(**evaluation.score_settings())
-    n_shot = scoring.NShotSettings(**evaluation.n_shot_settings())
+    n_shot = scoring.NShotSettings(**evaluation.n_shot_settings(), sparse=sparse)
     tables = [scoring.particle_convergence(adapted, screen, cells, run, settings)]
     wanted = bool(cells.query and cells.support and evaluation.n_shot)
     reason = scoring.why_no_curve(model, n_shot)

@@ -13,7 +13,7 @@ def create_pipeline(plan: ProjectParameters) -> Pipeline:
     parts = []
     for screen in plan.run.screens:
         fits = fits_of(plan, screen)
-        parts += [_n_shot(fit) for fit in fits]
+        parts += [_n_shot(plan, fit) for fit in fits]
         parts += [_as_paper(fit) for fit in published(plan, fits)]
         for split in plan.run.fits:
             parts += [_without_latents(screen, split), _comparison(screen, split, fits)]
@@ -71,9 +71,10 @@ def _as_paper(fit: Fit) -> Pipeline:
     return Pipeline([step])
 
 
-def _n_shot(fit: Fit) -> Pipeline:
+def _n_shot(plan: ProjectParameters, fit: Fit) -> Pipeline:
+    sparse = plan.models[fit.model].adaptation == "sparse"
     step = Node(
-        bind(nodes.score_n_shot, key=fit._asdict()),
+        bind(nodes.score_n_shot, key=fit._asdict(), sparse=sparse),
         [
             fit.dataset("model"),
             fit.dataset("adapted"),
