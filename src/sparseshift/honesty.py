@@ -254,4 +254,4 @@ def _seeds(own: pd.DataFrame) -> str:
 
 def _interval(row: Mapping[Any, Any], decimals: int = 2) -> str:
     value, lower, upper = (f"{row[name]:+.{decimals}f}" for name in ("value", "lower", "upper"))
-    return f"{value} ({lower} to {upper})"
+    return f"{value} ({lower} to {upper})" if np.isfinite(row["lower"]) else value

@@ -124,10 +124,20 @@ def test_unknown_names_are_listed_with_those_there_are() -> None:
         split_of(held_out=["Y", "A", "X"])
 
 
-def test_a_perturbation_of_one_cell_cannot_be_held_out() -> None:
-    labels = np.array(["ctrl", "ctrl", "A", "B", "B"])
-    with pytest.raises(ScreenError, match=r"'A' has 1 cells; one held out needs at least 2"):
-        make_split(list("vwxyz"), labels, "ctrl", name="s", held_out=["A"], seed=0)
+def test_of_a_perturbation_of_one_cell_nothing_is_scored(caplog: pytest.LogCaptureFixture) -> None:
+    labels = np.array(["ctrl", "ctrl", "A", "B", "B", "C"])
+    split = make_split(list("vwxyzq"), labels, "ctrl", name="s", held_out=["A", "B"], seed=0)
+    assert "the perturbation 'A' has 1 cell; one held out needs at least 2" in caplog.text
+    assert split.held_out == ("A", "B")
+    assert {*split.support, *split.query} == {"y", "z"}
+    assert split.is_training(list("vwxyzq"), labels).tolist() == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("seed", range(3))

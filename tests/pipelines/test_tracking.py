@@ -1,5 +1,7 @@
 """What MLflow holds after the test environment ran."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,3 +62,22 @@ def test_the_parent_can_be_run_again_and_knows_its_data(client: Any, runs: list[
     artifacts = [a.path for a in client.list_artifacts(parent.info.run_id)]
     assert "params.json" in artifacts
     assert "figures" in artifacts
+
+
+def test_the_honesty_card_is_with_the_parent(client: Any, runs: list[Any], finished: Any) -> None:
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    parent = min(parents, key=lambda run: run.info.start_time).info.run_id
+    found = [a.path for a in artifacts_of(client, parent) if "honesty" in a.path]
+    assert len(found) == 1
+    card = json.loads(Path(client.download_artifacts(parent, found[0])).read_text())
+    written = finished.project / "data/08_reporting/simulated/honesty.json"
+    assert card == json.loads(written.read_text())
+    assert {"does it beat the mean?", "permuted labels", "seeds"} <= set(card)
+
+
+def artifacts_of(client: Any, run: str, folder: str | None = None) -> list[Any]:
+    """All files of a run, of its folders too."""
+    found: list[Any] = []
+    for artifact in client.list_artifacts(run, folder):
+        found += artifacts_of(client, run, artifact.path) if artifact.is_dir else [artifact]
+    return found

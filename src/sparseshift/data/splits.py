@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 
 from sparseshift.data.design import SEPARATOR, parts
 from sparseshift.errors import ScreenError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,10 @@ def make_split(
         cells_fraction: share of the cells of every trained perturbation that is scored instead of
             trained on; at least one cell stays on either side.
 
+    A held-out label with a single cell is neither adapted to nor scored, and named in a warning.
+
     Raises:
-        ScreenError: a held-out label is not in the screen, has fewer than two cells, or too many
-            are asked for.
+        ScreenError: a held-out label is not in the screen, or too many are asked for.
     """
     rng = np.random.default_rng(seed)
     names, labels = np.asarray(cells, dtype=str), np.asarray(labels, dtype=str)
@@ -125,10 +129,11 @@ def make_split(
     for label in chosen:
         members = rng.permutation(names[labels == label])
         if len(members) < 2:
-            raise ScreenError(
-                f"The perturbation {label!r} has {len(members)} cells; one held out needs at least "
-                "2, some to adapt to and some to score."
-            )
+            logger.warning(
+                "Split %r: the perturbation %r has %d cell; one held out needs at least 2, some to adapt to and some to "
+                "score. It is held out and not scored.", name, label, len(members),
+            )  # fmt: skip
+            continue
         n_support = min(max(1, round(support_fraction * len(members))), len(members) - 1)
         support.extend(members[:n_support].tolist())
         query.extend(members[n_support:].tolist())

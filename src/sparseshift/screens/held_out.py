@@ -68,6 +68,8 @@ def choose_held_out(adata: AnnData, columns: Columns, rule: HeldOutRule, seed: i
         rule: How to choose.
         seed: Of what is drawn.
 
+    Of doubles and listed perturbations those are held out that there are; a warning names the rest.
+
     Raises:
         ScreenError: The screen does not have what the rule asks for; the message says what it has.
     """
@@ -115,17 +117,13 @@ def _fold(labels: Sequence[str], fold: int, n_folds: int, rng: np.random.Generat
 def _doubles(labels: Sequence[str], n: int, seen: int, rng: np.random.Generator) -> list[str]:
     pairs = [label for label in labels if len(set(parts(label))) == 2]
     if not pairs:
-        raise ScreenError(
-            f"Doubles are to be held out, but none of the {len(labels)} perturbations combines two genes "
-            f"with {SEPARATOR!r}: {some(labels, 10)}."
-        )
+        logger.warning(
+            "Doubles are to be held out, but none of the %d perturbations combines two genes with %r: %s. "
+            "Nothing is held out.", len(labels), SEPARATOR, some(labels, 10),
+        )  # fmt: skip
+        return []
     singles = set(labels)
     complete = [pair for pair in pairs if set(parts(pair)) <= singles]
-    if len(complete) < n:
-        raise ScreenError(
-            f"{n} doubles whose two genes are also perturbed alone cannot be held out: of {len(pairs)} doubles "
-            f"{len(complete)} are such: {some(complete, 10)}."
-        )
     chosen: set[str] = set()
     kept: set[str] = set()  # genes that some chosen double counts on as seen
     unseen: set[str] = set()
@@ -137,10 +135,11 @@ def _doubles(labels: Sequence[str], n: int, seen: int, rng: np.random.Generator)
             kept |= rest
             unseen |= new
     if len(chosen) < n:
-        raise ScreenError(
-            f"Only {len(chosen)} doubles with {seen} of their singles seen can be held out together, not {n}: "
-            f"{some(sorted(chosen), 10)}. Ask for fewer, or take another seed."
-        )
+        logger.warning(
+            "%d doubles with %d of their singles seen are to be held out; %d can be together: %s. Of %d doubles %d have both "
+            "genes perturbed alone. Another seed may find more.",
+            n, seen, len(chosen), some(sorted(chosen), 10), len(pairs), len(complete),
+        )  # fmt: skip
     held_out = chosen | {label for label in labels if unseen & set(parts(label))}
     _enough(
         len(held_out), labels, "perturbations (the doubles, and all labels with an unseen gene)"

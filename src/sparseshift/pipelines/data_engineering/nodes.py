@@ -141,21 +141,26 @@ def split_cells(
 ) -> dict[str, Any]:
     """Who is trained on, adapted on and scored."""
     from sparseshift.data.splits import make_split
-    from sparseshift.screens.cells import read_perturbations
+    from sparseshift.data.unseen_batches import leave_out_unseen_batches
+    from sparseshift.screens.cells import read_labels, read_perturbations
     from sparseshift.screens.columns import Columns
 
     columns = Columns(**parameters.columns.model_dump())
     chosen = parameters.splits[split]
-    return make_split(
-        list(screen.obs_names),
-        read_perturbations(screen, columns),
+    cells, labels = list(screen.obs_names), read_perturbations(screen, columns)
+    drawn = make_split(
+        cells,
+        labels,
         columns.control,
         name=split,
         held_out=_held_out(screen, columns, chosen, lists),
         seed=chosen.seed,
         support_fraction=chosen.support_fraction,
         cells_fraction=chosen.cells_fraction,
-    ).to_json()
+    )
+    if columns.batch is not None:
+        drawn = leave_out_unseen_batches(drawn, cells, labels, read_labels(screen, columns.batch))
+    return drawn.to_json()
 
 
 def _held_out(
@@ -183,4 +188,5 @@ def choose_genes(screen: Any, split: dict[str, Any], parameters: ScreenParameter
     training = Split.from_json(split).is_training(
         screen.obs_names, read_perturbations(screen, columns)
     )
-    return choose(screen, columns, training, **parameters.genes.model_dump())
+    chosen = choose(screen, columns, training, **parameters.genes.model_dump())
+    return chosen.rename_axis("gene")  # var_names may have any name, or none
