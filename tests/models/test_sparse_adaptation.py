@@ -11,7 +11,7 @@ from sparseshift.data.cells import Cells
 from sparseshift.data.design import Design
 from sparseshift.models.adaptation import adapted_prior, has_sparse_form
 from sparseshift.models.effects import PointEffect
-from sparseshift.models.mask_priors import Strengths, mask_prior
+from sparseshift.models.mask_priors import EdgeBudget, Strengths, mask_prior
 from sparseshift.models.masks import BernoulliMask
 from sparseshift.models.priors import ShiftPrior
 from sparseshift.models.vae import PerturbationVAE
@@ -109,6 +109,8 @@ def test_a_density_of_edges_that_was_learnt_is_used(make_cells: Callable[..., Ce
 
 def test_an_edge_of_a_budget_costs_what_it_came_to(make_cells: Callable[..., Cells]) -> None:
     prior = prior_of("edge_budget")
+    assert isinstance(prior.mask, BernoulliMask)
+    assert isinstance(prior.mask.prior, EdgeBudget)
     with torch.no_grad():
         prior.mask.prior.log_multiplier.fill_(float(np.log(8.0)))
     cells = support_of(make_cells, "C", n_cells=100)
