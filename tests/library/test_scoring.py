@@ -607,18 +607,22 @@ def test_compare_mechanism() -> None:
 
 
 def test_the_papers_protocol_scores_the_cells_it_adapts_to(
-    fitted: dict[str, FittedModel], small_screen: AnnData, split: Split
+    fitted: dict[str, FittedModel],
+    small_screen: AnnData,
+    split: Split,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     model = fitted["ivae"]
     table = score_as_paper(model, small_screen, split, KEY, SETTINGS)
-    assert table["metric"].tolist() == ["paper_inll_macro_k4"]
-    assert table["subset"].tolist() == ["held_out_cells"]
+    assert table["metric"].tolist() == ["paper_inll_macro_k4", "query_perturbations"]
+    assert set(table["subset"]) == {"held_out_cells"}
     labels = read_perturbations(small_screen, COLUMNS)
     cells = small_screen[np.isin(labels, HELD_OUT)]
     bound = model.adapt(cells).iwelbo(cells, 4, seed=0)
-    assert table["value"].item() == pytest.approx(-bound.mean(), rel=1e-5)
+    assert table["value"].tolist() == pytest.approx([-bound.mean(), 4], rel=1e-5)
     few = small_screen[~np.isin(labels, HELD_OUT) | (np.arange(len(labels)) % 5 == 0)]
     # 8, 6, 3 and 3 cells are left of them: too few
     assert score_as_paper(model, few, split, KEY, SETTINGS).empty
+    assert "without perturbations of 10 cells or fewer: A+C, C, C+D, D." in caplog.text
     nothing = split_of(small_screen, [])
     assert score_as_paper(model, small_screen, nothing, KEY, SETTINGS).empty

@@ -21,7 +21,7 @@ from sparseshift.probability.masked_shift import shift_moments
 
 KNOWN = Design(("A", "B"), "control", additive=True)
 LATENTS = 3
-COST = {  # of one inclusion probability, nats
+COST: dict[str, Callable[[Tensor], Tensor]] = {  # of one inclusion probability, nats
     "l1": lambda q: 9.0 * q,
     "beta_map": lambda q: -8.0 * torch.log1p(-q),
     "bernoulli_kl": lambda q: bernoulli.kl_divergence(q.logit(), 0.05),

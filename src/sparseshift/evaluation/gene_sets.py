@@ -1,4 +1,4 @@
-"""Which genes a score is over: those expressed, those not perturbed, those that move most."""
+"""Which genes a score is over: those not perturbed, those that move most."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,6 @@ import numpy as np
 
 from sparseshift.data.design import parts
 from sparseshift.errors import require_whole
-
-
-def expressed_genes(training: np.ndarray) -> np.ndarray:
-    """The genes with a count in any training cell, (genes,) bool.
-
-    Args:
-        training: counts, profiles, or mean profiles of all training cells, (rows, genes), never negative.
-    """
-    return np.asarray((np.asarray(training) > 0).any(axis=0))
 
 
 def perturbed_genes(labels: Sequence[str], symbols: Sequence[str]) -> np.ndarray:
