@@ -1,6 +1,7 @@
 """What can be said of a perturbation's effect without a model, from training cells or from its support cells."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from sparseshift.models.baselines import (
     no_change,
     shrunk_effect,
 )
-from sparseshift.models.low_rank_effects import fit_low_rank_effects
+from sparseshift.models.low_rank_effects import LowRankEffects, fit_low_rank_effects
 from sparseshift.models.ridge_effects import choose_penalty, ridge_effects
 from sparseshift.scoring.effects import ObservedEffects
 
@@ -56,20 +57,35 @@ class SimplePredictors:
     """
 
     def __init__(self, observed: ObservedEffects, control: str | None) -> None:
-        self._observed = observed
+        self._observed, self._control = observed, control
         reference = observed.rows(observed.split.control_a)
         self.start = observed.profile(reference)
         cells = _training_rows(observed, control)
         self._effects = {t: observed.profile(rows) - self.start for t, rows in cells.items()}
-        profiles = {t: observed.profiles[rows] for t, rows in cells.items()}
-        of_control = observed.profiles[reference]
         self.mean_effect = mean_effect(self._effects)
+        self._cells, self._reference = cells, reference
         self._nothing = no_change(len(self.start))
-        self._between = effect_variances(profiles, self._effects)
-        self._square = mean_square_effect(profiles, self._effects, of_control)
-        self._noise = sampling_variance(of_control)
-        self._ridge = _ridge(tuple(observed.effects), self._effects, control)
-        self._low_rank = fit_low_rank_effects(self.start, self._effects, observed.symbols)
+
+    # what only some predictors need is computed when the first of them is asked
+
+    @cached_property
+    def _ridge(self) -> Effects:
+        return _ridge(tuple(self._observed.effects), self._effects, self._control)
+
+    @cached_property
+    def _low_rank(self) -> LowRankEffects | None:
+        return fit_low_rank_effects(self.start, self._effects, self._observed.symbols)
+
+    @cached_property
+    def _variances(self) -> tuple[float, float, float]:
+        """Of true effects about their mean and about none, and of the control's mean."""
+        profiles = {t: self._observed.profiles[rows] for t, rows in self._cells.items()}
+        control = self._observed.profiles[self._reference]
+        return (
+            effect_variances(profiles, self._effects),
+            mean_square_effect(profiles, self._effects, control),
+            sampling_variance(control),
+        )
 
     def without_support(self, label: str) -> Effects:
         """What is predicted of a label that none of its cells was seen of, each (genes,).
@@ -96,12 +112,13 @@ class SimplePredictors:
         """
         seen = self._observed.profile(rows) - self.start
         noise = sampling_variance(self._observed.profiles[rows])
+        between, square, of_control = self._variances
         return {
             "support_mean": seen,
             # the control's noise is in the mean effect too, and cancels between the two
-            "support_mean_shrunk": shrunk_effect(seen, self.mean_effect, self._between, noise),
+            "support_mean_shrunk": shrunk_effect(seen, self.mean_effect, between, noise),
             "support_mean_to_control": shrunk_effect(
-                seen, self._nothing, self._square, noise + self._noise
+                seen, self._nothing, square, noise + of_control
             ),
         }
 
