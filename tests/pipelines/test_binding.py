@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline
 from kedro.validation.type_extractor import TypeExtractor
 from pydantic import BaseModel
 
+from sparseshift.errors import SparseshiftError
 from sparseshift.models.linear_factors import METHODS
 from sparseshift.pipelines import data_engineering, modelling, reporting
 from sparseshift.pipelines.binding import bind
@@ -69,8 +70,22 @@ def test_kedro_reads_the_type_of_every_parameter(
 def test_every_preset_has_a_block_that_can_be_named_in_run_fits() -> None:
     models = ProjectParameters.check(parameters()).models
     assert {model.preset for model in models.values()} == {*PRESETS, *METHODS}
-    for name, model in models.items():
-        assert name == model.preset.replace(".", "_")
+    named = {name for name, model in models.items() if name == model.preset.replace(".", "_")}
+    assert {name for name in models if name not in named} == {"ivae_additive"}
+    assert models["ivae_additive"].options["shift"] == "additive"
+
+
+def test_sparse_adaptation_is_for_models_that_have_it() -> None:
+    content = parameters()
+    content["models"]["svae_plus"]["adaptation"] = "sparse"
+    assert ProjectParameters.check(content).models["svae_plus"].adaptation == "sparse"
+    for name in ("ivae", "sams_vae", "pca", "paper_svae_plus"):
+        content["models"][name]["adaptation"] = "sparse"
+    with pytest.raises(SparseshiftError) as error:
+        ProjectParameters.check(content)
+    for name in ("ivae", "sams_vae", "pca", "paper_svae_plus"):
+        assert f"models.{name}: " in str(error.value)
+    assert "cannot place new perturbations sparsely, which takes a learnt mask" in str(error.value)
 
 
 def test_no_typed_parameter_lies_inside_another() -> None:
