@@ -64,9 +64,9 @@ def test_bootstrap_mean_covers() -> None:
     assert 0.91 <= covered / 400 <= 0.98
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 8, 25])
+@pytest.mark.parametrize("n", [3, 5, 8, 25])
 def test_few_values_are_seldom_told_from_nothing(n: int) -> None:
-    """Where there is nothing, 5 in 100 intervals do not hold 0; unstretched it was up to 50."""
+    """Where there is nothing, 5 in 100 intervals do not hold 0; unstretched it was up to 26."""
     draws = np.random.default_rng(n).normal(size=(1500, n))
     found = [bootstrap_mean(row, n_resamples=300, seed=i) for i, row in enumerate(draws)]
     wrong = np.mean([not lower <= 0.0 <= upper for _, lower, upper in found])
@@ -89,12 +89,13 @@ def test_stretching_gives_the_width_of_students_interval() -> None:
     assert ratio == pytest.approx(math.sqrt(3 / 2) * 4.30265 / 1.95996, rel=0.003)
 
 
-def test_one_perturbation_has_no_interval_however_many_cells() -> None:
-    only = {"a": np.random.default_rng(0).normal(size=400)}
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_or_two_perturbations_have_no_interval_however_many_cells(n: int) -> None:
+    only = {name: np.random.default_rng(0).normal(size=400) for name in "ab"[:n]}
     found = hierarchical_bootstrap(only, macro_mean, n_resamples=50, seed=0)
     assert math.isnan(found.lower)
     assert math.isnan(found.upper)
-    assert math.isnan(bootstrap_mean(np.array([1.0]), n_resamples=50, seed=0).lower)
+    assert math.isnan(bootstrap_mean(np.arange(float(n)), n_resamples=50, seed=0).lower)
 
 
 def test_bootstrap_mean_leaves_nan_out() -> None:

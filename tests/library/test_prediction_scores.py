@@ -117,9 +117,9 @@ def test_a_summary_is_the_mean_over_perturbations(task: PredictionTask) -> None:
         own = table["metric"] == metric
         values = table.loc[own & ((table["kind"] == subset) | (subset == QUERY)), "value"]
         assert interval.value == pytest.approx(values.mean())
-        if len(values) > 1:
+        if len(values) > 2:
             assert interval.lower <= interval.value <= interval.upper
-        else:  # of one perturbation nothing can be resampled
+        else:  # of one or two perturbations resamples say too little
             assert np.isnan(interval.lower)
     nothing = pd.DataFrame({"perturbation": [], "kind": [], "metric": [], "value": []})
     assert summarise_scores(nothing, ScoreSettings()) == []

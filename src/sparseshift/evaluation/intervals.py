@@ -7,8 +7,13 @@ import numpy as np
 from scipy.stats import norm, t
 
 
+FEWEST = (
+    3  # of two, resamples have three values, and ends that hold 95 % lie nine times as far out
+)
+
+
 class Interval(NamedTuple):
-    """An estimate and its 95 % interval; NaN bounds where there is nothing to resample, or one unit.
+    """An estimate and its 95 % interval; NaN bounds where there is nothing to resample, or too little.
 
     Attributes:
         value: the estimate on all data.
@@ -96,11 +101,11 @@ def stretched(value: float, draws: np.ndarray | Sequence[float], n_units: int) -
     Args:
         value: the estimate.
         draws: the same of resamples; NaN values are left out.
-        n_units: perturbations that were resampled; of fewer than two nothing is known.
+        n_units: perturbations that were resampled; fewer than `FEWEST` have no interval.
     """
     known = np.asarray(draws, dtype=np.float64)
     known = known[np.isfinite(known)]
-    if known.size < 2 or n_units < 2:
+    if known.size < 2 or n_units < FEWEST:
         return Interval(value, np.nan, np.nan)
     factor = np.sqrt(n_units / (n_units - 1)) * t.ppf(0.975, n_units - 1) / norm.ppf(0.975)
     ends = value + factor * (np.quantile(known, [0.025, 0.975]) - value)
