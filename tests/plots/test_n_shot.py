@@ -6,6 +6,7 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from sparseshift.plots.n_shot import n_shot_curve
+from sparseshift.scoring import METRIC_COLUMNS
 
 
 def table() -> pd.DataFrame:
@@ -66,3 +67,17 @@ def test_nothing_to_draw_is_said(rows: slice) -> None:
     nothing = table()[table()["subset"] == "particle_convergence"].iloc[rows]
     figure = n_shot_curve(nothing)
     assert "No n-shot curve" in figure.texts[0].get_text()
+
+
+def test_flat_predictors_without_support_are_not_all_drawn() -> None:
+    rows = [
+        ("s", model, "held_out", None, metric, f"n_shot_{size}", 0.2, 0.1, 0.3)
+        for model, metric in (
+            ("svae_plus", "inll_macro_k10"), ("svae_plus", "ate_pearson_r"), ("additive", "ate_pearson_r"),
+            ("ridge", "ate_pearson_r"), ("low_rank_linear", "ate_pearson_r"), ("matching_mean", "ate_pearson_r"),
+        )
+        for size in (5, 10)
+    ]  # fmt: skip
+    figure = n_shot_curve(pd.DataFrame(rows, columns=METRIC_COLUMNS))
+    labels = {c.get_label() for axes in figure.axes for c in axes.containers if c.get_label()}
+    assert labels == {"svae_plus", "ridge"}

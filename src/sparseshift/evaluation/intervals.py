@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm, t
 
-
 FEWEST = (
     3  # of two, resamples have three values, and ends that hold 95 % lie nine times as far out
 )

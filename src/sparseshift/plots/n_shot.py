@@ -22,10 +22,13 @@ SIMPLE = "nb_"
 WITHOUT_MODEL = (
     "no_change",
     "mean_effect",
+    "ridge",
     "support_mean",
     "support_mean_shrunk",
     "support_mean_to_control",
 )
+# flat, and where they are not the mean effect itself `ridge` says as much; their numbers are in the tables
+_NOT_DRAWN = ("additive", "low_rank_linear", "matching_mean")
 _LOSS = re.compile(r"(inll_macro_k\d+|nll_macro)")
 _EFFECTS = {
     "effects": re.compile(r"ate_pearson_r"),
@@ -48,6 +51,7 @@ def n_shot_curve(table: pd.DataFrame) -> Figure:
         table: tidy: rows `inll_macro_kK`, `nll_macro`, `ate_pearson_r` or `ate_delta_r`, and `draw_sd_...`, with subset
             `n_shot_N`.
     """
+    table = table[~table["model"].isin(_NOT_DRAWN)]
     size = table["subset"].astype(str).str.extract(_SUBSET, expand=False)
     table = table.assign(size=pd.to_numeric(size)).dropna(subset=["size"])
     metric = table["metric"].astype(str)
