@@ -64,12 +64,13 @@ def test_norman_from_the_file_to_the_report(
 ) -> None:
     norman().write_h5ad(tmp_path / "mine.h5ad")
     project = make_project(tmp_path / "project")
-    quick = ",".join(QUICK.format(name) for name in ("vae", "ivae", "svae_plus"))
+    models = ("vae", "ivae_additive", "svae_plus", "sams_vae", "cpa_vae", "conditional_vae")
+    quick = ",".join(QUICK.format(name) for name in models)
     splits = "screens.norman_2019.splits"
     small = (
         f"{splits}.largest.held_out.largest=2,{splits}.doubles_2_seen.held_out.doubles=1,"
         f"{splits}.doubles_1_seen.held_out.doubles=1,{splits}.doubles_0_seen.held_out.doubles=1,"
-        "evaluation.n_particles=5,evaluation.n_draws=2,evaluation.n_resamples=50,report.embedding_cells=100"
+        "evaluation.n_particles=5,evaluation.n_draws=2,evaluation.n_resamples=50,evaluation.n_shot_gradient_draws=0,report.embedding_cells=100"
     )
     done = run_kedro(
         project, "run", "--env", "norman", "--params", f"{quick},{small}",
@@ -84,7 +85,7 @@ def test_norman_from_the_file_to_the_report(
         "doubles_1_seen",
         "doubles_0_seen",
     }
-    assert set(scored["model"]) == {"vae", "ivae", "svae_plus"}
+    assert set(scored["model"]) == set(models)
     assert "drop guide_id" in (project / "data/08_reporting/report.html").read_text()
 
 
@@ -129,7 +130,7 @@ def test_folds_are_scored_together(tmp_path: Path, make_project: Any, run_kedro:
     (project / "conf/folds").mkdir()
     folds = "\n".join(f"      fold_{i}: {{held_out: {{fold: {i}, n_folds: 2}}}}" for i in range(2))
     parameters = (project / "conf/test/parameters.yml").read_text()
-    parameters = parameters.replace("      held_out: {held_out: 2, seed: 0}", folds).replace(
+    parameters = parameters.replace("      held_out: {held_out: 3, seed: 0}", folds).replace(
         "    held_out: [pca, vae, ivae, rotated_vae, svae_plus]",
         "    held_out: []\n    fold_0: [vae, svae_plus]\n    fold_1: [vae, svae_plus]",
     )
