@@ -218,6 +218,17 @@ def test_combinations_are_predicted_without_their_cells_too(small_screen: AnnDat
     assert own.loc["zero_shot_rmse", "value"] == value["additive", "A+B", "zero_shot_rmse"]
 
 
+def test_a_combination_whose_other_cells_were_trained_is_not_unseen(small_screen: AnnData) -> None:
+    labels = read_perturbations(small_screen, COLUMNS)
+    names = list(small_screen.obs_names)
+    split = make_split(names, labels, "ctrl", name="cells", held_out=0, seed=0, cells_fraction=0.3)
+    table = score_baseline_predictions(
+        small_screen, COLUMNS, split, tuple(small_screen.var_names), SETTINGS
+    )
+    assert "A+B" in set(table["perturbation"])
+    assert not table["metric"].str.startswith("zero_shot").any()
+
+
 def test_a_model_predicts_a_combination_from_its_trained_parts(
     fitted: dict[str, FittedModel], small_screen: AnnData, split: Split
 ) -> None:

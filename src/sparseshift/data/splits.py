@@ -101,6 +101,8 @@ def make_split(
 ) -> Split:
     """Draws a split.
 
+    A held-out label with a single cell is neither adapted to nor scored, and named in a warning.
+
     Args:
         cells: names, unique.
         labels: of the cells, (cells,).
@@ -113,8 +115,6 @@ def make_split(
             cell stays on either side.
         cells_fraction: share of the cells of every trained perturbation that is scored instead of
             trained on; at least one cell stays on either side.
-
-    A held-out label with a single cell is neither adapted to nor scored, and named in a warning.
 
     Raises:
         ScreenError: a held-out label is not in the screen, or too many are asked for.

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm, t
 
-FEWEST = (
-    3  # of two, resamples have three values, and ends that hold 95 % lie nine times as far out
-)
+# perturbations: of two, resamples have three values, and ends that hold 95 % lie nine times as far out
+FEWEST = 3
 
 
 class Interval(NamedTuple):

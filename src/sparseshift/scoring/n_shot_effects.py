@@ -9,14 +9,13 @@ from anndata import AnnData
 
 from sparseshift.data.nested_supports import NestedSupports
 from sparseshift.data.splits import Split
-from sparseshift.evaluation.average_effects import pearson_r, rmse
-from sparseshift.evaluation.delta_against_mean import delta_against_mean
 from sparseshift.evaluation.intervals import Interval
 from sparseshift.fitted_factors import FittedFactors
 from sparseshift.models.priors import StandardNormalPrior
 from sparseshift.scoring.cells import Model, with_model_counts
 from sparseshift.scoring.effects import ObservedEffects
 from sparseshift.scoring.n_shot import NShotSettings, curve, why_no_curve
+from sparseshift.scoring.prediction_scores import main_scores
 from sparseshift.scoring.predictions import sampled_profiles
 from sparseshift.scoring.settings import ScoreSettings
 from sparseshift.scoring.simple_predictors import BASELINES, SimplePredictors
@@ -58,18 +57,11 @@ class _Curves:
     def take(self, size: int, draw: int, label: str, effects: Sequence[np.ndarray]) -> None:
         """Scores the effect predicted of one perturbation from control half A of each halving, (genes,)."""
         found = [
-            self._score(half.effects[label], effect, means)
+            main_scores(effect, half.effects[label], means)
             for half, effect, means in zip(self.halves, effects, self.mean_effects, strict=True)
         ]
         place = self.supports.sizes.index(size), draw, self.labels.tolist().index(label)
         self.scores[(slice(None), *place)] = np.mean(found, axis=0)
-
-    @staticmethod
-    def _score(
-        truth: np.ndarray, effect: np.ndarray, means: tuple[np.ndarray, np.ndarray]
-    ) -> tuple[float, ...]:
-        delta = delta_against_mean(effect[None], truth[None], *means)[0]
-        return pearson_r(effect, truth), float(delta), rmse(effect, truth)
 
     def rows(
         self, key: RunKey, settings: ScoreSettings, draws: Sequence[int | None] = (None,)

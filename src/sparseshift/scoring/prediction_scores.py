@@ -66,7 +66,10 @@ class PredictionTask:
         self.kinds = [kind_of(name, trained) for name in self.names]
         known = {part for label in trained for part in parts(label)}
         self.never_trained = {
-            name: sorted(set(parts(name)) - known) for name in self.names if len(parts(name)) > 1
+            # where random cells are scored, the label itself was trained
+            name: sorted(set(parts(name)) - known)
+            for name in self.names
+            if len(parts(name)) > 1 and name in observed.split.held_out
         }
         self.trained = np.array(
             [observed.profile(np.flatnonzero(training & (observed.labels == t))) for t in trained]
@@ -114,7 +117,7 @@ class PredictionTask:
 
     @property
     def combinations(self) -> list[str]:
-        """The scored labels that combine perturbations."""
+        """The scored labels that combine perturbations, of which no cell was trained on."""
         return list(self.never_trained)
 
     def score_zero_shot(self, predicted: Sequence[Effects]) -> pd.DataFrame:
@@ -131,7 +134,7 @@ class PredictionTask:
         for name, missing in self.never_trained.items():
             found = np.mean(
                 [
-                    self._zero_shot(half, name, effects[name])
+                    main_scores(effects[name], half.effects[name], self._mean_effects(half))
                     for half, effects in zip(self.halves, predicted, strict=True)
                 ],
                 axis=0,
@@ -141,11 +144,6 @@ class PredictionTask:
             rows += [(name, kind, metric, v) for metric, v in zip(metrics, found, strict=True)]
         table = pd.DataFrame(rows, columns=["perturbation", "kind", "metric", "value"])
         return table[np.isfinite(table["value"].astype(float))].reset_index(drop=True)
-
-    def _zero_shot(self, half: ObservedEffects, name: str, effect: np.ndarray) -> list[float]:
-        observed = half.effects[name]
-        delta = delta_against_mean(effect[None], observed[None], *self._mean_effects(half))
-        return [pearson_r(effect, observed), float(delta[0]), rmse(effect, observed)]
 
     def _mean_effects(self, half: ObservedEffects) -> tuple[np.ndarray, np.ndarray]:
         """Of the training perturbations, from either half of the control."""
@@ -184,6 +182,20 @@ class PredictionTask:
         return energy_distance(
             cells[:_MOST_CELLS], self.observed.profiles[self.query[name]][:_MOST_CELLS]
         )
+
+
+def main_scores(
+    effect: np.ndarray, observed: np.ndarray, mean_effects: tuple[np.ndarray, np.ndarray]
+) -> tuple[float, float, float]:
+    """Pearson r, r less the mean effect, and error of one predicted effect.
+
+    Args:
+        effect: from control half A, (genes,).
+        observed: from control half B, (genes,).
+        mean_effects: of the training perturbations from either half, (genes,) each.
+    """
+    delta = delta_against_mean(effect[None], observed[None], *mean_effects)[0]
+    return pearson_r(effect, observed), float(delta), rmse(effect, observed)
 
 
 def summarise_scores(
